@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sets CRINN_HAVE_CUDA. cmake 3.25 drops CMAKE_CUDA_STANDARD 20, hence the explicit -std=c++20.
+set(CRINN_HAVE_CUDA FALSE)
+if(NOT CRINN_CUDA STREQUAL "OFF")
+  find_program(CRINN_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)
+  if(CRINN_NVCC)
+    set(CMAKE_CUDA_COMPILER "${CRINN_NVCC}")
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 90)
+    endif()
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(CRINN_HAVE_CUDA TRUE)
+  elseif(CRINN_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "CRINN_CUDA=ON, but nvcc was not found (looked in PATH, /usr/local/cuda/bin, $CUDA_HOME/bin)")
+  endif()
+endif()

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crinn/ann/metric.h"
+#include "crinn/base/huge_array.h"
+#include "crinn/base/matrix_view.h"
+
+namespace crinn::eval {
+
+/// An owned row-major fp32 matrix in huge pages.
+class Matrix {
+ public:
+  Matrix() = default;
+  Matrix(int64_t rows, int64_t cols)
+      : values_(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols)),
+        rows_(rows),
+        cols_(cols) {}
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+  float* row(int64_t i) { return values_.data() + i * cols_; }
+  const float* row(int64_t i) const { return values_.data() + i * cols_; }
+  MatrixView<float> view() { return {values_.data(), rows_, cols_}; }
+  MatrixView<const float> view() const { return {values_.data(), rows_, cols_}; }
+
+ private:
+  HugeArray<float> values_;
+  int64_t rows_ = 0, cols_ = 0;
+};
+
+/// Exact neighbours, nearest first, ties by id. distances are ann::Metric's (squared L2, minus the
+/// inner product, 2 - 2 cos) in fp64; places beyond n hold id -1 and +inf.
+struct GroundTruth {
+  int64_t queries = 0;
+  int k = 0;
+  std::vector<int64_t> ids;       ///< [queries, k]
+  std::vector<double> distances;  ///< [queries, k]
+};
+
+struct Dataset {
+  std::string name;
+  ann::Metric metric = ann::Metric::kL2;
+  Matrix base;               ///< [n, d] raw vectors, all finite
+  Matrix queries;            ///< [nq, d]
+  GroundTruth truth;         ///< k = 0 where the source has none
+  std::string content_hash;  ///< SHA-256 over metric, base and queries: the key of caches
+};
+
+/// Loads a data set by
+///  - a path: ann-benchmarks HDF5 (.hdf5/.h5); fvecs/bvecs/ivecs; fbin/u8bin/i8bin/ibin; npy. The
+///    flat formats hold base vectors only: "base.fbin,queries.fbin" names both files, and with one
+///    file the last min(1000, n/10) rows are held out as queries.
+///  - "fashion-mnist": Debian's package dataset-fashion-mnist
+///  - "synthetic:n=...,d=...,clusters=...,metric=...,seed=...[,queries=...]"
+///  - a name NAME: DIR/NAME.hdf5 for DIR in $CRINN_DATA (colon separated), then the current folder
+/// `metric_override` is needed by formats that do not name a metric (default there: euclidean).
+/// Throws Error (data) that names the file, the row or the key; sizes are checked before memory is
+/// allocated; NaN and Inf are refused with their row.
+Dataset load_dataset(std::string_view name, std::string_view metric_override = {});
+
+/// Exact k nearest neighbours on the CPU: blocked fp32 pass with an error bound, fp64 re-rank of
+/// the survivors; identical to a naive fp64 loop. base [n, d], queries [nq, d], 1 <= k.
+GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
+                      ann::Metric metric, int k, int threads);
+
+}  // namespace crinn::eval
