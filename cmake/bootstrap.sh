@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Takes a bare machine to a working CRINN.
+#   cmake/bootstrap.sh build   packages, libtorch, configure, build
+#   cmake/bootstrap.sh test    build, then every test, the sanitizers, the format and lint checks
+#   cmake/bootstrap.sh demo    build, then train on fashion-mnist (about 15 minutes)
+# One line a stage; the full log is build/bootstrap.log. Running it again does only what is missing.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+# shellcheck source=versions.env
+source cmake/versions.env
+
+usage() {
+  sed -n '4,6s/^# *//p' "${BASH_SOURCE[0]}"
+}
+
+command=${1:-}
+case "$command" in
+  build | test | demo) ;;
+  -h | --help) usage; exit 0 ;;
+  *) usage >&2; exit 2 ;;
+esac
+shift
+
+mkdir -p build/deps
+log=$root/build/bootstrap.log
+: >"$log"
+
+# stage NAME COMMAND...: runs it with its output in the log, prints one line.
+stage() {
+  local name=$1 start=$SECONDS status=0
+  shift
+  printf '%-28s ' "$name"
+  printf '\n### %s: %s\n' "$name" "$*" >>"$log"
+  "$@" >>"$log" 2>&1 </dev/null || status=$?
+  if [ "$status" -ne 0 ]; then
+    printf 'failed after %d s\n' $((SECONDS - start))
+    tail -n 40 "$log" >&2
+    printf 'bootstrap: %s failed (exit %d); the whole log: %s\n' "$name" "$status" "$log" >&2
+    exit "$status"
+  fi
+  printf '%d s\n' $((SECONDS - start))
+}
+
+# The packages of one column (1 apt, 2 conda) that this command needs.
+packages() {
+  awk -v column="$1" -v command="$command" \
+    'NF == 3 && $column != "-" && ($3 == "build" || $3 == command) {print $column}' <<<"$PACKAGES"
+}
+
+missing_apt_packages() {
+  local name
+  for name in $(packages 1); do
+    dpkg-query -W -f '${Status}\n' "$name" 2>/dev/null | grep -q '^install ok installed$' ||
+      printf '%s ' "$name"
+  done
+}
+
+install_apt_packages() {
+  local sudo=()
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  "${sudo[@]}" apt-get update
+  # shellcheck disable=SC2086
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y --no-install-recommends $1
+}
+
+install_system_packages() {
+  if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+    local missing
+    missing=$(missing_apt_packages)
+    if [ -z "$missing" ]; then
+      return
+    elif [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; then
+      stage 'system packages' install_apt_packages "$missing"
+      return
+    fi
+  fi
+  if [ -n "${CONDA_PREFIX:-}" ]; then
+    # An activated environment made from environment.yml holds everything that conda-forge has.
+    export CMAKE_PREFIX_PATH=$CONDA_PREFIX${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}
+    return
+  fi
+  {
+    printf 'bootstrap: cannot install packages: neither root nor sudo here, and no conda environment is active.\n'
+    printf 'Either have these Debian packages installed:\n  %s\n' "$(packages 1 | xargs)"
+    printf 'or: conda env create -f environment.yml && conda activate crinn\n'
+  } >&2
+  exit 2
+}
+
+# Wheels land in a fresh folder that is renamed when complete: an interrupted download leaves
+# nothing half-installed.
+install_libtorch() {
+  local target=$1 partial=$1.partial
+  rm -rf "$partial"
+  sed -n 's/^\([^ ]*==[^ ]*\) \(sha256:.*\)$/\1 --hash=\2/p' <<<"$WHEELS" >build/deps/wheels.txt
+  python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --no-cache-dir \
+    --require-hashes --only-binary=:all: --implementation cp --python-version "$WHEEL_PYTHON" \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
+    --platform manylinux_2_17_x86_64 --target "$partial" -r build/deps/wheels.txt
+  rm -rf "$target"
+  mv "$partial" "$target"
+}
+
+install_test_wheels() {
+  local target=$1 partial=$1.partial
+  rm -rf "$partial"
+  # shellcheck disable=SC2086
+  python3 -m pip install --quiet --disable-pip-version-check --no-compile --no-cache-dir \
+    --target "$partial" $TEST_WHEELS
+  rm -rf "$target"
+  mv "$partial" "$target"
+}
+
+# clang-tidy over the sources, stopped at a time limit: it says how many files it got to.
+lint() {
+  local limit=$1 checked=0 total=0 file
+  local -a files
+  mapfile -t files < <(git ls-files 'cpu/*.cpp' 'eval/*.cpp' 'training/*.cpp')
+  total=${#files[@]}
+  local end=$((SECONDS + limit))
+  for file in "${files[@]}"; do
+    [ "$SECONDS" -lt "$end" ] || break
+    grep -q "\"file\": \".*/$file\"" build/release/compile_commands.json || continue
+    clang-tidy --quiet -p build/release "$file"
+    checked=$((checked + 1))
+  done
+  echo "clang-tidy: $checked of $total files"
+}
+
+check_format() {
+  git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -r clang-format --dry-run --Werror
+}
+
+install_system_packages
+torch=$root/build/deps/torch-$TORCH_VERSION
+[ -e "$torch/nvidia/cu13/lib/libcudart.so.13" ] || stage 'libtorch wheel' install_libtorch "$torch"
+[ -e build/release/build.ninja ] || stage 'configure (release)' cmake --preset release
+stage 'build (release)' cmake --build --preset release
+[ "$command" != build ] || exit 0
+
+if [ "$command" = demo ]; then
+  exec build/release/bin/crinn-train training/configs/demo.yaml "$@"
+fi
+
+test_wheels=$root/build/deps/test-wheels
+[ -e "$test_wheels" ] || stage 'test wheels' install_test_wheels "$test_wheels"
+export PYTHONPATH=$test_wheels
+
+status=0
+run_ctest() {
+  local folder=$1 name=$2 start=$SECONDS
+  shift 2
+  printf '%-28s ' "$name"
+  if (cd "$folder" && ctest --output-on-failure "$@") >build/ctest.log 2>&1; then
+    printf '%d s\n' $((SECONDS - start))
+  else
+    status=1
+    printf 'failed after %d s\n' $((SECONDS - start))
+  fi
+  cat build/ctest.log >>"$log"
+  if grep -q '\*\*\*Failed\|\*\*\*Timeout\|\*\*\*Exception' build/ctest.log; then
+    grep -A 40 -m 3 '\*\*\*Failed\|\*\*\*Timeout\|\*\*\*Exception' build/ctest.log | head -n 150
+  fi
+  # A skipped test says why: the reasons belong in what a person reads.
+  grep -h 'Skipped$\|: Skipped' -A 1 build/ctest.log | grep -v '^--$' | sort -u | head -n 20 || true
+  sed -n '/tests passed/,$p' build/ctest.log
+}
+
+stage 'format' check_format
+run_ctest build/release 'tests (release)'
+[ -e build/asan/build.ninja ] || stage 'configure (asan, ubsan)' cmake --preset asan
+stage 'build (asan, ubsan)' cmake --build --preset asan
+run_ctest build/asan 'unit tests (asan, ubsan)' -L unit
+stage 'lint' lint 600
+exit "$status"
