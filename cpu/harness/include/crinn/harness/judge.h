@@ -41,7 +41,8 @@ struct JudgeOptions {
   double race_seconds = 6;       ///< CPU time budget of one race, both sides, all instances
   double slice_seconds = 0.003;  ///< target length of one timed slice
   double build_time_cap = 3, memory_cap = 3;  ///< multiples of the baseline's
-  double top_recall = 0.99;  ///< must be reachable at some ef where the baseline reaches it
+  bool keep_answers = false;  ///< hand out every query's ids and latency (RacePoint::ids)
+  double top_recall = 0.99;   ///< must be reachable at some ef where the baseline reaches it
   double compile_deadline_seconds = 30, smoke_deadline_seconds = 20, build_deadline_seconds = 600;
 };
 

@@ -51,6 +51,9 @@ struct RacePoint {
   double p50_us = 0, p95_us = 0, p99_us = 0;  ///< latency of single queries, wall
   double distances_per_query = 0;             ///< as the module reports it
   int64_t slices = 0;
+  /// Only under JudgeOptions::keep_answers, in the first instance; no part of the JSON.
+  std::vector<int32_t> ids = {};       ///< [queries, k], the workload's order and ids; -1 beyond n
+  std::vector<float> latency_us = {};  ///< [queries], wall
 };
 
 /// The same queries, interleaved, one pair of processes.
