@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "crinn/train/exemplars.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+namespace crinn::train {
+
+namespace {
+
+/// Places of valid rows with distinct completions: the last measurement of each counts, since a
+/// re-measurement is the better estimate.
+std::vector<std::size_t> usable_rows(std::span<const CandidateRow> rows) {
+  std::map<std::string_view, std::size_t> last;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].outcome == harness::Outcome::kValid && !rows[i].completion.empty()) {
+      last[rows[i].completion] = i;
+    }
+  }
+  std::vector<std::size_t> usable;
+  for (const auto& [completion, i] : last) usable.push_back(i);
+  std::sort(usable.begin(), usable.end());
+  return usable;
+}
+
+}  // namespace
+
+std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
+                                          const ExemplarOptions& options, Rng& rng) {
+  const std::vector<std::size_t> usable = usable_rows(rows);
+  if (usable.empty() || options.count <= 0) return {};
+  const auto by_reward = [&](std::size_t a, std::size_t b) {
+    return rows[a].reward != rows[b].reward ? rows[a].reward < rows[b].reward : a < b;
+  };
+  const double low = rows[*std::min_element(usable.begin(), usable.end(), by_reward)].reward;
+  const double high = rows[*std::max_element(usable.begin(), usable.end(), by_reward)].reward;
+  const int last_bucket = std::max(options.buckets, 1) - 1;
+  std::map<int, std::vector<std::size_t>> buckets;
+  double global_mean = 0;
+  for (const std::size_t i : usable) {
+    const double place = high > low ? (rows[i].reward - low) / (high - low) : 0;
+    buckets[std::min(static_cast<int>(place * (last_bucket + 1)), last_bucket)].push_back(i);
+    global_mean += rows[i].reward / static_cast<double>(usable.size());
+  }
+
+  std::vector<std::size_t> chosen;
+  while (static_cast<int>(chosen.size()) < options.count && !buckets.empty()) {
+    std::vector<std::pair<int, double>> weights;
+    double total = 0;
+    for (const auto& [bucket, members] : buckets) {
+      double mean = 0;
+      for (const std::size_t i : members) mean += rows[i].reward;
+      mean /= static_cast<double>(members.size());
+      // Capped: one overflowing weight would make the others' share NaN.
+      const double weight = std::exp(std::min((mean - global_mean) / options.tau, 300.0));
+      weights.emplace_back(bucket, weight);
+      total += weight;
+    }
+    double left = rng.uniform() * total;
+    int bucket = weights.back().first;
+    for (const auto& [candidate, weight] : weights) {
+      if ((left -= weight) < 0) {
+        bucket = candidate;
+        break;
+      }
+    }
+    const std::vector<std::size_t>& members = buckets[bucket];
+    chosen.push_back(members[rng.below(members.size())]);
+    buckets.erase(bucket);
+  }
+  std::vector<std::size_t> best = usable;
+  std::sort(best.begin(), best.end(), by_reward);
+  for (auto it = best.rbegin();
+       it != best.rend() && static_cast<int>(chosen.size()) < options.count; ++it) {
+    if (std::find(chosen.begin(), chosen.end(), *it) == chosen.end()) chosen.push_back(*it);
+  }
+  std::sort(chosen.begin(), chosen.end(), by_reward);
+  return chosen;
+}
+
+}  // namespace crinn::train
