@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
+#include <cmath>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "crinn/harness/measurement.h"
@@ -16,35 +16,59 @@ struct CurvePoint {
   double qps = 0;
 };
 
-/// The Pareto front: recall ascending, QPS descending, every dominated point removed.
+/// The points of one system in one instance: QPS = 1 / CPU seconds a query. Points without a usable
+/// time or recall are left out.
+std::vector<CurvePoint> curve_of(std::span<const harness::RacePoint> points);
+
+/// The Pareto front: recall ascending, QPS strictly descending, every dominated point removed.
 std::vector<CurvePoint> upper_envelope(std::span<const CurvePoint> points);
 
 /// QPS at a recall, linear in recall between points of the envelope; the first point's QPS to its
 /// left; 0 beyond the highest recall.
 double qps_at(std::span<const CurvePoint> envelope, double recall);
 
-/// Area under the envelope over [low, high] by trapezoids (QPS x recall).
+/// Area under the envelope over [low, high] by trapezoids (QPS x recall), clipped exactly at the
+/// band's edges.
 double area(std::span<const CurvePoint> envelope, double low, double high);
 
-/// An estimate with a 95 % interval: bootstrap over instances (process pairs), never over slices.
+/// An estimate with a 95 % interval over instances (process pairs), never over slices: slices of
+/// one process share its memory layout and are not independent.
 struct Interval {
   double estimate = 0, low = 0, high = 0;
+  /// One instance says nothing about the spread between instances: its interval is unbounded.
+  bool bounded() const { return std::isfinite(low) && std::isfinite(high); }
 };
 
+/// Mean of one value an instance. 2 to 7 values: Student's t, since a bootstrap of so few is far
+/// too narrow (two values: 50 % coverage). From 8 on: percentile bootstrap with the tail expanded
+/// for its narrowness (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", 4.3). One
+/// value: [-inf, inf]. `seed` draws the resamples. Throws Error (usage) on none.
+Interval mean_interval(std::span<const double> values, uint64_t seed = 0);
+
+/// Geometric mean of ratios from their logarithms: exp of mean_interval. One: [0, inf].
+Interval ratio_interval(std::span<const double> log_ratios, uint64_t seed = 0);
+
 struct Assessment {
-  double reward = 0;   ///< log of the area ratio; below kInvalidCeiling for invalid candidates
+  double reward = 0;   ///< log of the area ratio; at most kInvalidCeiling for invalid candidates
   Interval auc_ratio;  ///< candidate's area / baseline's area of the same race
   Interval baseline_auc, candidate_auc;
   std::vector<std::pair<double, Interval>>
-      qps_ratio;  ///< at recall .90 .95 .99 .999, where both reach it
+      qps_ratio;  ///< at recall .90 .95 .99 .999, where both reach it in every instance
 };
 
 /// Rewards of invalid candidates lie below every valid one's, ordered by how far they came: a valid
-/// reward is clamped to >= -3; an invalid one is in [-6, -3.5].
+/// reward is clamped to >= kValidFloor; an invalid one is in [-6, kInvalidCeiling].
 inline constexpr double kInvalidCeiling = -3.5;
 inline constexpr double kValidFloor = -3.0;
 
-/// Areas, ratios and reward of a Measurement, over the band [low, high].
+/// An area ratio beyond this, either way, counts as this: one side hardly reaches the band.
+inline constexpr double kLargestRatio = 1000;
+
+/// By outcome, then by stage: no code < does not compile < wrong < over a cap.
+double invalid_reward(harness::Outcome outcome, harness::Stage stage);
+
+/// Areas, ratios and reward of a Measurement, over the band [low, high]. An invalid one has a
+/// reward only, unless it was raced. Throws Error (data) for a valid one without a race.
 Assessment assess(const harness::Measurement& measurement, double low = 0.85, double high = 0.95);
 
 }  // namespace crinn::eval
