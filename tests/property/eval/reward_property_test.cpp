@@ -14,8 +14,10 @@ constexpr double kLow = 0.85, kHigh = 0.95;
 std::vector<CurvePoint> random_points(Rng& rng) {
   std::vector<CurvePoint> points(rng.below(30));
   for (CurvePoint& point : points) {
-    // Coarse recalls: ties and points on the band's edges must occur.
-    point = {0.70 + 0.01 * static_cast<double>(rng.below(31)), std::exp(8 * rng.uniform())};
+    // Coarse recalls and speeds: ties and points on the band's edges must occur.
+    const double qps = std::exp(8 * rng.uniform());
+    point = {0.70 + 0.01 * static_cast<double>(rng.below(31)),
+             rng.below(2) ? qps : std::ceil(qps / 50)};
   }
   return points;
 }
