@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,18 +53,34 @@ struct Dataset {
 
 /// Loads a data set by
 ///  - a path: ann-benchmarks HDF5 (.hdf5/.h5); fvecs/bvecs/ivecs; fbin/u8bin/i8bin/ibin; npy. The
-///    flat formats hold base vectors only: "base.fbin,queries.fbin" names both files, and with one
-///    file the last min(1000, n/10) rows are held out as queries.
-///  - "fashion-mnist": Debian's package dataset-fashion-mnist
+///    flat formats hold vectors only: "base.fbin,queries.fbin" names both files, a third one
+///    (ivecs, or ibin/bin in the big-ann layout) the ground truth; with one file the last
+///    min(1000, n/10) rows are held out as queries.
+///  - "fashion-mnist": Debian's package dataset-fashion-mnist, or the folder $CRINN_FASHION_MNIST
 ///  - "synthetic:n=...,d=...,clusters=...,metric=...,seed=...[,queries=...]"
 ///  - a name NAME: DIR/NAME.hdf5 for DIR in $CRINN_DATA (colon separated), then the current folder
-/// `metric_override` is needed by formats that do not name a metric (default there: euclidean).
+/// `metric_override` is needed by formats that do not name a metric (default there: the suffix of
+/// the name as in glove-25-angular, else euclidean); where it contradicts the file, it wins and the
+/// stored truth is dropped. Stored distances are never used: truth.distances is recomputed in fp64.
 /// Throws Error (data) that names the file, the row or the key; sizes are checked before memory is
 /// allocated; NaN and Inf are refused with their row.
 Dataset load_dataset(std::string_view name, std::string_view metric_override = {});
 
+/// Keeps the first `count` queries (and their truth) and renews the hash. No effect when there are
+/// no more than that.
+void limit_queries(Dataset& dataset, int64_t count);
+
+/// SHA-256 over metric, shapes, base and queries: what content_hash must hold.
+std::string hash_content(const Dataset& dataset);
+
+/// Writes the ann-benchmarks layout: train, test, and where there is a truth neighbors and
+/// distances (L2 not squared, 1 - cos, minus the inner product); attributes type, distance,
+/// dimension, point_type. Atomic. Throws Error (data).
+void write_hdf5(const Dataset& dataset, const std::filesystem::path& path);
+
 /// Exact k nearest neighbours on the CPU: blocked fp32 pass with an error bound, fp64 re-rank of
-/// the survivors; identical to a naive fp64 loop. base [n, d], queries [nq, d], 1 <= k.
+/// the survivors; identical to a naive fp64 loop. base [n, d], queries [nq, d], 1 <= k; all values
+/// finite. Throws Error (usage).
 GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
                       ann::Metric metric, int k, int threads);
 

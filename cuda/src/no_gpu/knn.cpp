@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "crinn/gpu/knn.h"
+
+#include "crinn/base/error.h"
+
+namespace crinn::gpu {
+namespace {
+
+constexpr const char* kReason =
+    "this build has no CUDA back end (configured with CRINN_CUDA=OFF, or nvcc was not found)";
+
+}  // namespace
+
+DeviceStatus device_status() { return {false, "", kReason}; }
+
+Neighbors exact_knn(MatrixView<const float>, MatrixView<const float>, ann::Metric, int) {
+  throw Error(ErrorCategory::kDevice, std::string("gpu::exact_knn: ") + kReason);
+}
+
+}  // namespace crinn::gpu
