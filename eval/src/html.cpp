@@ -45,13 +45,14 @@ constexpr std::string_view kStyle = R"(
 body{margin:0 auto;padding:1.5rem 1.25rem 3rem;max-width:60rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 h1{font-size:1.6rem;line-height:1.25;margin:.2em 0 .3em}h2{font-size:1.15rem;margin:2.2em 0 .6em}
-h3{font-size:1rem;margin:1.5em 0 .4em}p{margin:.5em 0;max-width:46rem}.soft,figcaption,caption{color:var(--soft)}
+h3{font-size:1rem;margin:1.5em 0 .4em}p{margin:.5em 0;max-width:46rem}.soft,figcaption,.caption{color:var(--soft)}
 .lead{font-size:1.1rem}
 figure{margin:1rem 0}figure svg{display:block;width:100%;height:auto}figure svg.narrow{display:none}
 figcaption{font-size:.9rem;margin-top:.4rem}
 .scroll{overflow-x:auto;margin:.8rem 0}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-size:.9rem;padding:0 0 .4rem}
+.caption{font-size:.9rem;margin:.8rem 0 0}.caption+.scroll{margin-top:.3rem}
+summary{cursor:pointer;font-weight:600;margin-top:.8rem}
 th,td{text-align:left;padding:.35rem .7rem;border-bottom:1px solid var(--grid);white-space:nowrap}
 th{font-weight:600;color:var(--soft);border-bottom:2px solid var(--grid)}
 tbody tr:hover{background:var(--panel)}.n{text-align:right}
@@ -119,10 +120,12 @@ std::string html_table(const HtmlTable& table) {
     }
     return html + "</tr>\n";
   };
-  std::string html = "<div class=\"scroll\"><table>\n";
+  // Not a <caption>: it would be as wide as the table, which may be wider than the screen.
+  std::string html;
   if (!table.caption.empty()) {
-    html += fmt::format("<caption>{}</caption>\n", escape_html(table.caption));
+    html += fmt::format("<p class=\"caption\">{}</p>\n", escape_html(table.caption));
   }
+  html += "<div class=\"scroll\"><table>\n";
   html += "<thead>" + row(table.header, "th") + "</thead>\n<tbody>\n";
   for (const auto& cells : table.rows) html += row(cells, "td");
   return html + "</tbody></table></div>\n";

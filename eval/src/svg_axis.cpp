@@ -72,7 +72,7 @@ double AxisMap::warp(double value) const {
   switch (scale_) {
     case Scale::kLinear: break;
     case Scale::kLog: return std::log10(value);
-    case Scale::kRecall: return -std::log10(1.0001 - value);
+    case Scale::kRecall: return -std::log10(1.001 - value);
   }
   return value;
 }
@@ -111,9 +111,8 @@ std::vector<Tick> AxisMap::log_ticks() const {
 
 std::vector<Tick> AxisMap::recall_ticks() const {
   std::vector<Tick> ticks;
-  for (const double value :
-       {0.9, 0.99,   0.95,  1.0,  0.999, 0.85, 0.8, 0.5, 0.98, 0.0,  0.995, 0.7,
-        0.6, 0.9999, 0.998, 0.92, 0.97,  0.4,  0.3, 0.2, 0.1,  0.75, 0.94,  0.96}) {
+  for (const double value : {0.9, 0.99,  0.95, 1.0,  0.999, 0.85, 0.8, 0.5, 0.98, 0.0,  0.995, 0.7,
+                             0.6, 0.998, 0.92, 0.97, 0.4,   0.3,  0.2, 0.1, 0.75, 0.94, 0.96}) {
     if (inside(value)) ticks.push_back({value, fmt::format("{:g}", value)});
   }
   return ticks;

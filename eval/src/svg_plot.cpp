@@ -17,7 +17,7 @@ namespace {
 using detail::AxisMap;
 
 constexpr double kFont = 12.5;
-constexpr double kCharWidth = 6.6;  // of the font above, on average, with a margin
+constexpr double kCharWidth = 7.0;  // of the font above, on average, with a margin
 constexpr std::array<std::string_view, 8> kPalette = {"#2463c9", "#c8470b", "#0b7a53", "#8340c0",
                                                       "#b81f57", "#0b7285", "#8a6d00", "#5c636a"};
 
@@ -36,6 +36,25 @@ std::string text_at(double x, double y, std::string_view anchor, std::string_vie
                     std::string_view extra = {}) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" {}>{}</text>\n", x, y,
                      anchor, extra, escape_html(text));
+}
+
+/// `text` in lines of at most `width` pixels, broken at spaces, as wide as the font makes them.
+std::vector<std::string> wrapped(std::string_view text, double width, double char_width) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, space);
+    text.remove_prefix(std::min(space + 1, text.size()));
+    const bool fits =
+        !lines.empty() &&
+        static_cast<double>(glyphs(lines.back()) + 1 + glyphs(word)) * char_width <= width;
+    if (fits) {
+      lines.back() += " " + std::string(word);
+    } else {
+      lines.emplace_back(word);
+    }
+  }
+  return lines;
 }
 
 /// Circle, square, triangle, diamond by colour, so that prints without colour can be told apart.
@@ -65,7 +84,7 @@ struct LegendEntry {
 
 /// Wraps the legend into rows; returns the height it takes.
 double lay_out_legend(const Plot& plot, double left, double top, std::vector<LegendEntry>& out) {
-  constexpr double kRow = 19, kGap = 46;
+  constexpr double kRow = 19, kGap = 54;
   double x = left, y = top;
   bool any = false;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
@@ -164,7 +183,8 @@ std::vector<double> span_of(const Plot& plot, bool x) {
 std::string render_svg(const Plot& plot) {
   const double width = plot.width, height = plot.height;
   std::vector<LegendEntry> legend;
-  const double title_height = plot.title.empty() ? 4 : 26;
+  const auto title = wrapped(plot.title, width - 20, 8.2);
+  const double title_height = title.empty() ? 4 : 8 + 18 * static_cast<double>(title.size());
   const double legend_height = lay_out_legend(plot, 10, title_height, legend);
   const double top = title_height + legend_height + 10, bottom = height - 46;
   const double left = 62, right = width - 18;
@@ -182,8 +202,9 @@ std::string render_svg(const Plot& plot) {
       "height=\"{9:.1f}\"/></clipPath>\n",
       width, height, escape_html(plot.title), kFont, escape_html(plot.description), clip, left,
       top - 4, right - left + 4, bottom - top + 8);
-  if (!plot.title.empty()) {
-    svg += text_at(10, 17, "start", plot.title, "style=\"font-weight:600;font-size:14px\"");
+  for (std::size_t i = 0; i < title.size(); ++i) {
+    svg += text_at(10, 17 + 18 * static_cast<double>(i), "start", title[i],
+                   "style=\"font-weight:600;font-size:14px\"");
   }
   svg += draw_legend(plot, legend);
 
@@ -194,6 +215,9 @@ std::string render_svg(const Plot& plot) {
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
         "style=\"fill:var(--soft,#59636e);opacity:.13\"/>\n",
         xs.pixel(low), top, xs.pixel(high) - xs.pixel(low), bottom - top);
+    if (xs.pixel(high) - xs.pixel(low) < static_cast<double>(glyphs(band.label)) * kCharWidth) {
+      continue;
+    }
     svg += text_at((xs.pixel(low) + xs.pixel(high)) / 2, bottom - 7, "middle", band.label,
                    "style=\"fill:var(--soft,#59636e);font-size:11.5px\"");
   }

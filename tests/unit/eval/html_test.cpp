@@ -35,7 +35,7 @@ TEST(Html, TablesAlignNumbersAndEscapeCells) {
   const std::string html =
       html_table({.caption = "c<", .header = {"system", "QPS"}, .rows = {{"<b>", "1,000"}}});
   EXPECT_NE(html.find("<td>&lt;b&gt;</td><td class=\"n\">1,000</td>"), std::string::npos);
-  EXPECT_NE(html.find("<caption>c&lt;</caption>"), std::string::npos);
+  EXPECT_NE(html.find("<p class=\"caption\">c&lt;</p>"), std::string::npos);
 }
 
 TEST(Html, DiffsTintAddedAndRemovedLines) {

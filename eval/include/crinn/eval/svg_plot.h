@@ -8,7 +8,7 @@
 
 namespace crinn::eval {
 
-/// How values become places along an axis. kRecall is -log10(1.0001 - r): it spreads .9, .99, .999
+/// How values become places along an axis. kRecall is -log10(1.001 - r): it spreads .9, .99, .999
 /// evenly and still has a place for 1.
 enum class Scale { kLinear, kLog, kRecall };
 
@@ -48,7 +48,7 @@ struct Plot {
   Axis x = {}, y = {};
   std::vector<Series> series = {};
   std::vector<Band> bands = {};
-  int width = 760, height = 440;  ///< in CSS pixels
+  int width = 900, height = 460;  ///< in CSS pixels
 };
 
 /// One <svg> element, usable alone or inline. Colours follow the page's custom properties
