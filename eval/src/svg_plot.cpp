@@ -49,7 +49,7 @@ std::vector<std::string> wrapped(std::string_view text, double width, double cha
         !lines.empty() &&
         static_cast<double>(glyphs(lines.back()) + 1 + glyphs(word)) * char_width <= width;
     if (fits) {
-      lines.back() += " " + std::string(word);
+      lines.back().append(1, ' ').append(word);
     } else {
       lines.emplace_back(word);
     }
