@@ -151,7 +151,8 @@ std::string tidy(const std::string& text) {
   for (std::string line : split_lines(text)) {
     line.erase(line.find_last_not_of(' ') + 1);
     if (line.empty()) {
-      if (kept.empty() || kept.back().empty() || kept.back().back() == '{' ||
+      if (kept.empty() || kept.back().empty() ||
+          (kept.back().back() == '{' && !kept.back().starts_with("namespace")) ||
           kept.back().ends_with("public:") || kept.back().ends_with("private:")) {
         continue;
       }
