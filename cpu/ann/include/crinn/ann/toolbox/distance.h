@@ -5,6 +5,7 @@
 
 #include "crinn/ann/metric.h"
 #include "crinn/ann/toolbox/half.h"
+#include "crinn/ann/toolbox/prefetch.h"
 #include "crinn/ann/toolbox/simd.h"
 
 /// Distances between an fp32 query and a stored row of fp32, fp16, bf16 or u8 values. The row's
@@ -66,6 +67,7 @@ inline __m512 load_some(const uint8_t* x, __mmask16 mask) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, x)));
 }
 inline __m512 zero_lanes() { return _mm512_setzero_ps(); }
+inline __m512 broadcast(float x) { return _mm512_set1_ps(x); }
 inline __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
 inline __m512 sub(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
 inline __m512 multiply_add(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
@@ -89,6 +91,7 @@ inline __m256 load(const uint8_t* x) {
       _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
 }
 inline __m256 zero_lanes() { return _mm256_setzero_ps(); }
+inline __m256 broadcast(float x) { return _mm256_set1_ps(x); }
 inline __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
 inline __m256 sub(__m256 a, __m256 b) { return _mm256_sub_ps(a, b); }
 inline __m256 multiply_add(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
@@ -197,12 +200,12 @@ inline void distances(Metric metric, const float* q, const T* rows, int64_t stri
                       const int32_t* ids, int count, float* out) {
   constexpr int kAhead = 4;
   const int64_t bytes = d * static_cast<int64_t>(sizeof(T));
-  const int64_t head = bytes < 4 * kLine ? bytes : 4 * kLine;
+  const int64_t head = bytes < 4 * kCacheLine ? bytes : 4 * kCacheLine;
   for (int i = 0; i < count && i < kAhead; ++i) {
-    detail::prefetch_record(rows + ids[i] * stride, head);
+    prefetch_record(rows + ids[i] * stride, head);
   }
   for (int i = 0; i < count; ++i) {
-    if (i + kAhead < count) detail::prefetch_record(rows + ids[i + kAhead] * stride, head);
+    if (i + kAhead < count) prefetch_record(rows + ids[i + kAhead] * stride, head);
     out[i] = distance(metric, q, rows + ids[i] * stride, d);
   }
 }

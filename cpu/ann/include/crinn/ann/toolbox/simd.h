@@ -32,20 +32,11 @@ inline constexpr const char* kSimdTarget = "avx2";
 inline constexpr const char* kSimdTarget = "scalar";
 #endif
 
-/// Bytes of a cache line; records start on one.
-inline constexpr int64_t kLine = 64;
-
 constexpr int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
 namespace detail {
-
-/// Fetches the lines of [data, data + bytes) into L1. data starts a line.
-inline void prefetch_record(const void* data, int64_t bytes) {
-  const char* p = static_cast<const char*>(data);
-  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(p + i, 0, 3);
-}
 
 #if defined(CRINN_SIMD_AVX512)
 

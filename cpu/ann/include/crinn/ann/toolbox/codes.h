@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "crinn/ann/metric.h"
+#include "crinn/ann/toolbox/prefetch.h"
+#include "crinn/ann/toolbox/projection.h"
+#include "crinn/ann/toolbox/quantize.h"
+#include "crinn/base/matrix_view.h"
+
+/// What all code tables share. A code table holds one record a base vector, aligned to cache lines,
+/// and estimates the distance from a prepared query to a record.
+namespace crinn::ann {
+
+/// How vectors become codes. Tables of plain floats and of exact integers use `threads` alone.
+struct CodeParams {
+  ProjectionKind projection = ProjectionKind::kNone;
+  int dims = 0;  ///< kept by the projection; 0: all
+  QueryPrecision precision = QueryPrecision::kFp32;
+  ScaleRule scale = ScaleRule::kGlobal;
+  float quantile = 0;  ///< of the values that the codes span; 0: what suits the bits
+  uint64_t seed = 0;
+  int threads = 1;
+};
+
+/// make_query() allocates; prepare() does not. distance() is the metric's distance, smaller is
+/// nearer: squared L2 (also under kCosine), minus the inner product. It is exact up to fp32
+/// rounding when kExact, else an estimate that may be slightly negative. between() compares two
+/// records. A table is immutable after its constructor; a query belongs to one thread.
+template <class T>
+concept CodeTable = std::constructible_from < T,
+        MatrixView<const float>, Metric,
+const CodeParams& >
+    &&requires(const T& table, typename T::Query& query, const float* q, int64_t id) {
+  { T::kName } -> std::convertible_to<const char*>;
+  { T::kExact } -> std::convertible_to<bool>;
+  { table.make_query() } -> std::same_as<typename T::Query>;
+  table.prepare(q, query);
+  { table.distance(query, id) } -> std::same_as<float>;
+  { table.between(id, id) } -> std::same_as<float>;
+  table.prefetch(id);
+  { table.size() } -> std::same_as<int64_t>;
+  { table.bytes() } -> std::same_as<std::size_t>;
+};
+
+/// out[i] = distance to ids[i], with the records of the next `ahead` on their way.
+template <CodeTable T>
+inline void distances(const T& table, const typename T::Query& query, const int32_t* ids, int count,
+                      float* out, int ahead = 4) {
+  for (int i = 0; i < count && i < ahead; ++i) table.prefetch(ids[i]);
+  int i = 0;
+  if constexpr (requires { table.distance4(query, ids, out); }) {
+    for (; i + 4 <= count; i += 4) {
+      for (int j = i + ahead; j < i + ahead + 4 && j < count; ++j) table.prefetch(ids[j]);
+      table.distance4(query, ids + i, out + i);
+    }
+  }
+  for (; i < count; ++i) {
+    if (i + ahead < count) table.prefetch(ids[i + ahead]);
+    out[i] = table.distance(query, ids[i]);
+  }
+}
+
+}  // namespace crinn::ann

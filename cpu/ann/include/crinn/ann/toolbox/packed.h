@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "crinn/ann/toolbox/integer.h"
+#include "crinn/ann/toolbox/simd.h"
+
+/// Products of packed codes of 1, 2, 4 or 8 bits with an int8 query: one vector at a time, or many
+/// at once when their codes are interleaved. Exact in int32.
+namespace crinn::ann {
+
+namespace scalar {
+
+/// Packed codes of kBits each: byte p of `codes` holds 8 / kBits codes, the lowest bits first; code
+/// s of byte p meets query[s * plane + p]. Returns sum code * query over `bytes` bytes.
+template <int kBits>
+int32_t dot_packed(const uint8_t* codes, const int8_t* query, int64_t plane, int64_t bytes) {
+  int32_t sum = 0;
+  for (int64_t p = 0; p < bytes; ++p) {
+    for (int s = 0; s < 8 / kBits; ++s) {
+      sum += (codes[p] >> (s * kBits) & ((1 << kBits) - 1)) * query[s * plane + p];
+    }
+  }
+  return sum;
+}
+
+/// The same for `lanes` vectors at once whose codes are interleaved by words of four bytes:
+/// codes [words][lanes][4]; out [lanes] = sum code * query - bias.
+template <int kBits>
+void dot_lanes(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
+               int64_t plane, int32_t bias, int32_t* out) {
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    int32_t sum = -bias;
+    for (int64_t w = 0; w < words; ++w) {
+      sum += dot_packed<kBits>(codes + (w * lanes + lane) * 4, query + w * 4, plane, 4);
+    }
+    out[lane] = sum;
+  }
+}
+
+}  // namespace scalar
+
+namespace detail {
+
+#if defined(CRINN_SIMD_AVX512)
+
+/// Code s of every byte, as u8.
+template <int kBits>
+inline __m512i unpack_codes(__m512i bytes, int s) {
+  if constexpr (kBits == 8) {
+    return bytes;
+  } else {
+    return _mm512_and_si512(_mm512_srli_epi16(bytes, static_cast<unsigned>(s * kBits)),
+                            _mm512_set1_epi8((1 << kBits) - 1));
+  }
+}
+
+/// Adds 64 bytes of packed codes to a sum.
+template <int kBits>
+inline __m512i add_packed(__m512i acc, __m512i bytes, const int8_t* query, int64_t plane) {
+  for (int s = 0; s < 8 / kBits; ++s) {
+    acc = _mm512_dpbusd_epi32(acc, unpack_codes<kBits>(bytes, s), load_bytes(query + s * plane));
+  }
+  return acc;
+}
+
+/// kGroups groups of 16 lanes; short code words are split over several sums to hide latency.
+template <int kBits, int kGroups>
+inline void dot_groups(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
+                       int64_t plane, int32_t bias, int32_t* out) {
+  constexpr int kSums = kGroups == 1 ? 4 : kGroups == 2 ? 2 : 1;
+  __m512i sums[kSums][kGroups];
+  for (int u = 0; u < kSums; ++u) {
+    for (int g = 0; g < kGroups; ++g) sums[u][g] = _mm512_set1_epi32(u == 0 ? -bias : 0);
+  }
+  const auto add_word = [&](int64_t w, int u) {
+    const uint8_t* row = codes + w * lanes * 4;
+    for (int s = 0; s < 8 / kBits; ++s) {
+      int32_t piece;
+      __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
+      const __m512i q = _mm512_set1_epi32(piece);
+      for (int g = 0; g < kGroups; ++g) {
+        sums[u][g] =
+            _mm512_dpbusd_epi32(sums[u][g], unpack_codes<kBits>(load_bytes(row + g * 64), s), q);
+      }
+    }
+  };
+  int64_t w = 0;
+  for (; w + kSums <= words; w += kSums) {
+    for (int u = 0; u < kSums; ++u) add_word(w + u, u);
+  }
+  for (; w < words; ++w) add_word(w, 0);
+  for (int g = 0; g < kGroups; ++g) {
+    __m512i sum = sums[0][g];
+    for (int u = 1; u < kSums; ++u) sum = _mm512_add_epi32(sum, sums[u][g]);
+    _mm512_storeu_si512(out + g * 16, sum);
+  }
+}
+
+#elif defined(CRINN_SIMD_AVX2)
+
+/// Code s of every byte; kBits == 8 gives code - 128, so that products fit (see add_products).
+template <int kBits>
+inline __m256i unpack_codes(__m256i bytes, int s) {
+  if constexpr (kBits == 8) {
+    return _mm256_xor_si256(bytes, _mm256_set1_epi8(static_cast<char>(0x80)));
+  } else {
+    return _mm256_and_si256(_mm256_srli_epi16(bytes, s * kBits),
+                            _mm256_set1_epi8((1 << kBits) - 1));
+  }
+}
+
+/// acc += code * q without saturation: maddubs adds two products in int16, and u8 x s8 would
+/// overflow it, while |code - 128| * 127 * 2 = 32512 does not.
+template <int kBits>
+inline __m256i add_products(__m256i acc, __m256i codes, __m256i q) {
+  const __m256i pairs =
+      kBits == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(q, codes))
+                 : _mm256_maddubs_epi16(codes, q);
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+template <int kBits>
+inline __m256i add_packed(__m256i acc, __m256i bytes, const int8_t* query, int64_t plane) {
+  for (int s = 0; s < 8 / kBits; ++s) {
+    acc = add_products<kBits>(acc, unpack_codes<kBits>(bytes, s), load_bytes(query + s * plane));
+  }
+  return acc;
+}
+
+/// kGroups groups of 8 lanes.
+template <int kBits, int kGroups>
+inline void dot_groups(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
+                       int64_t plane, int32_t bias, int32_t* out) {
+  __m256i sums[kGroups];
+  for (int g = 0; g < kGroups; ++g) sums[g] = _mm256_set1_epi32(-bias);
+  for (int64_t w = 0; w < words; ++w) {
+    const uint8_t* row = codes + w * lanes * 4;
+    for (int s = 0; s < 8 / kBits; ++s) {
+      int32_t piece;
+      __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
+      const __m256i q = _mm256_set1_epi32(piece);
+      for (int g = 0; g < kGroups; ++g) {
+        sums[g] = add_products<kBits>(sums[g], unpack_codes<kBits>(load_bytes(row + g * 32), s), q);
+      }
+    }
+  }
+  for (int g = 0; g < kGroups; ++g) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + g * 8), sums[g]);
+  }
+}
+
+#endif
+
+}  // namespace detail
+
+/// sum code * query over packed codes (see scalar::dot_packed) minus `bias`. `bytes` and `plane`
+/// are multiples of 64 and bytes that hold no code meet a zero in the query. query is in [-127,
+/// 127]. With kBits == 8, bias must be 128 * (sum of the query), which some targets get for
+/// nothing.
+template <int kBits>
+inline int32_t dot_packed(const uint8_t* codes, const int8_t* query, int64_t plane, int64_t bytes,
+                          int32_t bias) {
+#if defined(CRINN_SIMD_AVX512)
+  __m512i a = _mm512_setzero_si512(), b = a, c = a, e = a;
+  int64_t p = 0;
+  for (; p + 256 <= bytes; p += 256) {
+    a = detail::add_packed<kBits>(a, detail::load_bytes(codes + p), query + p, plane);
+    b = detail::add_packed<kBits>(b, detail::load_bytes(codes + p + 64), query + p + 64, plane);
+    c = detail::add_packed<kBits>(c, detail::load_bytes(codes + p + 128), query + p + 128, plane);
+    e = detail::add_packed<kBits>(e, detail::load_bytes(codes + p + 192), query + p + 192, plane);
+  }
+  if (p + 128 <= bytes) {
+    a = detail::add_packed<kBits>(a, detail::load_bytes(codes + p), query + p, plane);
+    b = detail::add_packed<kBits>(b, detail::load_bytes(codes + p + 64), query + p + 64, plane);
+    p += 128;
+  }
+  if (p < bytes) c = detail::add_packed<kBits>(c, detail::load_bytes(codes + p), query + p, plane);
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, e))) -
+         bias;
+#elif defined(CRINN_SIMD_AVX2)
+  __m256i a = _mm256_setzero_si256(), b = a;
+  for (int64_t p = 0; p < bytes; p += 64) {
+    a = detail::add_packed<kBits>(a, detail::load_bytes(codes + p), query + p, plane);
+    b = detail::add_packed<kBits>(b, detail::load_bytes(codes + p + 32), query + p + 32, plane);
+  }
+  return detail::reduce_add(_mm256_add_epi32(a, b)) - (kBits == 8 ? 0 : bias);
+#else
+  return scalar::dot_packed<kBits>(codes, query, plane, bytes) - bias;
+#endif
+}
+
+/// dot_packed of four vectors, with the same conditions.
+template <int kBits>
+inline void dot_packed4(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* e,
+                        const int8_t* query, int64_t plane, int64_t bytes, int32_t bias,
+                        int32_t* out) {
+#if defined(CRINN_SIMD_AVX512)
+  __m512i sums[4] = {};
+  for (int64_t p = 0; p < bytes; p += 64) {
+    sums[0] = detail::add_packed<kBits>(sums[0], detail::load_bytes(a + p), query + p, plane);
+    sums[1] = detail::add_packed<kBits>(sums[1], detail::load_bytes(b + p), query + p, plane);
+    sums[2] = detail::add_packed<kBits>(sums[2], detail::load_bytes(c + p), query + p, plane);
+    sums[3] = detail::add_packed<kBits>(sums[3], detail::load_bytes(e + p), query + p, plane);
+  }
+  const __m128i totals = detail::reduce_add4(sums[0], sums[1], sums[2], sums[3]);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_sub_epi32(totals, _mm_set1_epi32(bias)));
+#else
+  out[0] = dot_packed<kBits>(a, query, plane, bytes, bias);
+  out[1] = dot_packed<kBits>(b, query, plane, bytes, bias);
+  out[2] = dot_packed<kBits>(c, query, plane, bytes, bias);
+  out[3] = dot_packed<kBits>(e, query, plane, bytes, bias);
+#endif
+}
+
+/// scalar::dot_lanes; lanes is a multiple of 16. With kBits == 8, bias as in dot_packed.
+template <int kBits>
+inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
+                      int64_t plane, int32_t bias, int32_t* out) {
+#if defined(CRINN_SIMD_AVX512) || defined(CRINN_SIMD_AVX2)
+#if defined(CRINN_SIMD_AVX512)
+  constexpr int64_t kGroup = 16;
+#else
+  constexpr int64_t kGroup = 8;
+  if constexpr (kBits == 8) bias = 0;  // unpack_codes has centred the codes
+#endif
+  int64_t lane = 0;
+  for (; lane + 4 * kGroup <= lanes; lane += 4 * kGroup) {
+    detail::dot_groups<kBits, 4>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+  }
+  switch ((lanes - lane) / kGroup) {
+    case 3:
+      detail::dot_groups<kBits, 3>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+      break;
+    case 2:
+      detail::dot_groups<kBits, 2>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+      break;
+    case 1:
+      detail::dot_groups<kBits, 1>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+      break;
+    default: break;
+  }
+#else
+  scalar::dot_lanes<kBits>(codes, words, lanes, query, plane, bias, out);
+#endif
+}
+
+}  // namespace crinn::ann

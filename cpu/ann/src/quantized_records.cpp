@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "crinn/ann/toolbox/distance.h"
+#include "crinn/ann/toolbox/quantized_table.h"
+#include "crinn/base/parallel.h"
+
+namespace crinn::ann::detail {
+namespace {
+
+constexpr int64_t kQuantizerRows = 4096;
+
+}  // namespace
+
+QuantizedRecords::QuantizedRecords(MatrixView<const float> base, Metric metric, int bits,
+                                   const CodeParams& params)
+    : inner_product_(metric == Metric::kInnerProduct),
+      n_(base.rows),
+      d_(base.cols),
+      projection_(base, params.projection, params.dims, params.precision, params.seed) {
+  m_ = projection_.dims();
+  code_bytes_ = (m_ * bits + 7) / 8;
+  record_bytes_ = round_up(code_bytes_ + (bits == 8 ? 4 : 8), 64);
+
+  const int64_t capacity = projection_.out_capacity();
+  const std::vector<int64_t> rows = sample_rows(n_, kQuantizerRows, params.seed);
+  HugeArray<float> sample(rows.size() * static_cast<std::size_t>(m_));
+  std::vector<float> centered(static_cast<std::size_t>(d_));
+  std::vector<float> projected(static_cast<std::size_t>(capacity));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const float* row = base.row(rows[i]);
+    for (int64_t j = 0; j < d_; ++j) centered[j] = row[j] - projection_.mean()[j];
+    projection_.apply(centered.data(), projected.data());
+    std::copy_n(projected.data(), m_, sample.data() + static_cast<int64_t>(i) * m_);
+  }
+  quantizer_ = ScalarQuantizer({sample.data(), static_cast<int64_t>(rows.size()), m_}, bits,
+                               params.scale, params.quantile);
+  if (params.scale == ScaleRule::kGlobal && !inner_product_) {
+    between_scale_ = quantizer_.step()[0] * quantizer_.step()[0];
+  }
+  projected_mean_.resize(static_cast<std::size_t>(capacity));
+  projection_.apply(projection_.mean(), projected_mean_.data());
+  mean_square_ = dot(projection_.mean(), projection_.mean(), d_);
+
+  records_ = HugeArray<uint8_t>(static_cast<std::size_t>(n_ * record_bytes_));
+  parallel_for(params.threads, n_, 256, [&](int64_t begin, int64_t end) {
+    std::vector<float> work(static_cast<std::size_t>(d_ + capacity));
+    std::vector<uint8_t> codes(static_cast<std::size_t>(m_));
+    for (int64_t i = begin; i < end; ++i) {
+      encode(base.row(i), work.data(), codes.data(), records_.data() + i * record_bytes_);
+    }
+  });
+}
+
+void QuantizedRecords::encode(const float* row, float* work, uint8_t* codes,
+                              uint8_t* record) const {
+  const int bits = quantizer_.bits();
+  float* projected = work + d_;
+  for (int64_t j = 0; j < d_; ++j) work[j] = row[j] - projection_.mean()[j];
+  const float square = dot(work, work, d_);
+  projection_.apply(work, projected);
+  quantizer_.encode(projected, codes);
+  for (int64_t i = 0; i < m_; ++i) {
+    const int64_t place = i % code_bytes_;
+    record[place] = static_cast<uint8_t>(record[place] | codes[i] << (i / code_bytes_ * bits));
+  }
+  const float norm = inner_product_ ? 0.0f : square;
+  std::memcpy(record + record_bytes_ - 4, &norm, 4);
+  if (bits == 8) return;
+  // <x, x> / <x, decoded x>: scales the decoded vector so that it is right along x itself.
+  float self = 0, cross = 0;
+  for (int64_t i = 0; i < m_; ++i) {
+    self += projected[i] * projected[i];
+    cross += projected[i] * quantizer_.decode(i, codes[i]);
+  }
+  const float ratio = self / cross;
+  const float factor = cross > 0 && std::isfinite(ratio) ? ratio : 1.0f;
+  std::memcpy(record + record_bytes_ - 8, &factor, 4);
+}
+
+QuantizedQuery QuantizedRecords::make_query() const {
+  const int64_t capacity = projection_.out_capacity();
+  QuantizedQuery query;
+  query.codes = HugeArray<int8_t>(static_cast<std::size_t>(8 / quantizer_.bits() * record_bytes_));
+  query.work = HugeArray<float>(static_cast<std::size_t>(round_up(d_, 16) + capacity));
+  query.bytes =
+      HugeArray<int8_t>(static_cast<std::size_t>(round_up(projection_.work_capacity(), 64) + m_));
+  return query;
+}
+
+void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
+  const float* mean = projection_.mean();
+  float* projected = query.work.data() + round_up(d_, 16);
+  const float* source = q;
+  if (inner_product_) {
+    query.shift = -dot(q, mean, d_);
+  } else {
+    float* centered = query.work.data();
+    for (int64_t j = 0; j < d_; ++j) centered[j] = q[j] - mean[j];
+    query.shift = dot(centered, centered, d_);
+    source = centered;
+  }
+  projection_.apply_query(source, projected, query.bytes.data());
+  // The steps go into the query, the centres into a constant.
+  float constant = 0;
+  for (int64_t i = 0; i < m_; ++i) {
+    constant += projected[i] * quantizer_.center()[i];
+    projected[i] *= quantizer_.step()[i];
+  }
+  const int bits = quantizer_.bits();
+  int8_t* codes = bits == 8 ? query.codes.data()
+                            : query.bytes.data() + round_up(projection_.work_capacity(), 64);
+  const Int8Scale scale = quantize_int8(projected, m_, codes);
+  if (bits != 8) {
+    for (int64_t s = 0; s * code_bytes_ < m_; ++s) {
+      std::memcpy(query.codes.data() + s * record_bytes_, codes + s * code_bytes_,
+                  static_cast<std::size_t>(std::min(code_bytes_, m_ - s * code_bytes_)));
+    }
+  }
+  const float sign = inner_product_ ? -1.0f : -2.0f;
+  // half * sum is a whole number for 8 bits and a half one below.
+  const float exact_bias = quantizer_.half() * static_cast<float>(scale.sum);
+  query.bias = bits == 8 ? 128 * scale.sum : static_cast<int32_t>(std::floor(exact_bias));
+  const float rest = bits == 8 ? 0.0f : exact_bias - static_cast<float>(query.bias);
+  query.slope = sign * scale.scale;
+  query.offset = sign * (constant - scale.scale * rest);
+}
+
+float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
+  const int bits = quantizer_.bits();
+  const int mask = (1 << bits) - 1;
+  const float factor_a = bits == 8 ? 1.0f : factor(a), factor_b = bits == 8 ? 1.0f : factor(b);
+  float products = 0, mean_a = 0, mean_b = 0;
+  for (int64_t i = 0; i < m_; ++i) {
+    const auto shift = i / code_bytes_ * bits;
+    const float x = factor_a * quantizer_.decode(i, record(a)[i % code_bytes_] >> shift & mask);
+    const float y = factor_b * quantizer_.decode(i, record(b)[i % code_bytes_] >> shift & mask);
+    products += x * y;
+    mean_a += x * projected_mean_[i];
+    mean_b += y * projected_mean_[i];
+  }
+  if (inner_product_) return -(mean_square_ + mean_a + mean_b + products);
+  return norm(a) + norm(b) - 2.0f * products;
+}
+
+}  // namespace crinn::ann::detail
