@@ -34,7 +34,9 @@ stage() {
   shift
   printf '%-28s ' "$name"
   printf '\n### %s: %s\n' "$name" "$*" >>"$log"
-  "$@" >>"$log" 2>&1 </dev/null || status=$?
+  # In the background and waited for: "command || ..." would switch set -e off inside functions.
+  "$@" >>"$log" 2>&1 </dev/null &
+  wait $! || status=$?
   if [ "$status" -ne 0 ]; then
     printf 'failed after %d s\n' $((SECONDS - start))
     tail -n 40 "$log" >&2
