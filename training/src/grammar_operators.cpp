@@ -9,9 +9,27 @@ namespace crinn::train {
 
 namespace {
 
+/// Draws an alternative by weight; `except` is left out.
+int draw(const GrammarRule& rule, Rng& rng, int except = -1) {
+  const auto count = static_cast<int>(rule.productions.size());
+  double total = 0;
+  for (int i = 0; i < count; ++i) {
+    if (i != except) total += rule.productions[static_cast<std::size_t>(i)].weight;
+  }
+  double left = rng.uniform() * total;
+  int last = except;
+  for (int i = 0; i < count; ++i) {
+    if (i == except) continue;
+    last = i;
+    left -= rule.productions[static_cast<std::size_t>(i)].weight;
+    if (left < 0) break;
+  }
+  return last;
+}
+
 Derivation random_tree(const Grammar& grammar, int rule_index, Rng& rng) {
   const GrammarRule& rule = grammar.rules()[static_cast<std::size_t>(rule_index)];
-  Derivation node{rule_index, static_cast<int>(rng.below(rule.productions.size())), {}};
+  Derivation node{rule_index, draw(rule, rng), {}};
   for (const GrammarChild& child :
        rule.productions[static_cast<std::size_t>(node.production)].children) {
     node.children.push_back(random_tree(grammar, child.rule, rng));
@@ -57,10 +75,8 @@ void edit_once(const Grammar& grammar, Derivation& tree, Rng& rng) {
   collect_choices(grammar, tree, nodes);
   if (nodes.empty()) return;
   Derivation& node = *nodes[rng.below(nodes.size())];
-  const std::size_t alternatives =
-      grammar.rules()[static_cast<std::size_t>(node.rule)].productions.size();
-  const int other = static_cast<int>(rng.below(alternatives - 1));
-  node = change_production(grammar, node, other < node.production ? other : other + 1, rng);
+  const GrammarRule& rule = grammar.rules()[static_cast<std::size_t>(node.rule)];
+  node = change_production(grammar, node, draw(rule, rng, node.production), rng);
 }
 
 bool swap_once(const Grammar& grammar, Derivation& tree,

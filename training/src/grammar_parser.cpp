@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <set>
@@ -143,7 +144,7 @@ class GrammarParser {
       }
     }
     child_names_.emplace_back();
-    return rule.productions.emplace_back(Production{name, {}, {}, line_});
+    return rule.productions.emplace_back(Production{name, {}, {}, 1, line_});
   }
 
   void read_top(const std::string& content) {
@@ -178,7 +179,16 @@ class GrammarParser {
       fail(line_, fmt::format("alternative '{}' outside of a rule", content));
     }
     const std::size_t arrow = content.find("->");
-    add_production(trim(content.substr(0, arrow)));
+    const std::vector<std::string> head = split_words(content.substr(0, arrow));
+    if (head.empty() || head.size() > 2) fail(line_, "expected '| NAME [WEIGHT] [-> CHILDREN]'");
+    Production& production = add_production(head[0]);
+    if (head.size() == 2) {
+      char* end = nullptr;
+      production.weight = std::strtod(head[1].c_str(), &end);
+      if (*end != 0 || !(production.weight > 0)) {
+        fail(line_, fmt::format("'{}' is no weight above zero", head[1]));
+      }
+    }
     if (arrow != std::string::npos) child_names_.back() = split_words(content.substr(arrow + 2));
   }
 

@@ -28,6 +28,7 @@ struct Production {
   std::string name;
   std::vector<GrammarChild> children;  ///< in the order in which they are derived
   std::vector<GrammarPart> parts;
+  double weight = 1;  ///< how often a random draw takes it, relative to the others
   int line = 0;
 };
 

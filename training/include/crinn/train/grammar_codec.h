@@ -58,7 +58,8 @@ class GrammarCodec final : public Codec {
   /// The C++ header of a completion. Throws Error (usage) where the text is no derivation.
   harness::ModuleSource render(harness::Role role, const std::string& completion) const;
 
-  /// A derivation with every choice drawn uniformly.
+  /// A derivation with every choice drawn by weight: uniformly, but for alternatives that the
+  /// grammar marks as rare.
   std::string random_completion(harness::Role role, Rng& rng) const;
   /// 1 to 3 choices changed; what hangs below a changed choice is kept where the new alternative
   /// has a child of the same rule, else drawn. Differs from `completion`.
