@@ -135,11 +135,10 @@ int64_t File::integer_attribute(const char* attribute, int64_t fallback) const {
   return value;
 }
 
-void File::write(const char* dataset, int64_t rows, int64_t cols, hid_t file_type,
-                 hid_t memory_type, const void* data) const {
-  const hsize_t shape[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(cols)};
+void File::write_array(const char* dataset, int rank, const hsize_t* shape, hid_t file_type,
+                       hid_t memory_type, const void* data) const {
   const herr_t status = quietly([&]() -> herr_t {
-    const Handle space = owned(H5Screate_simple(2, shape, nullptr), H5Sclose);
+    const Handle space = owned(H5Screate_simple(rank, shape, nullptr), H5Sclose);
     const Handle handle = owned(H5Dcreate2(file_.get(), dataset, file_type, space.get(),
                                            H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
                                 H5Dclose);
@@ -147,6 +146,18 @@ void File::write(const char* dataset, int64_t rows, int64_t cols, hid_t file_typ
                           : -1;
   });
   if (status < 0) fail(fmt::format("cannot write '{}'", dataset));
+}
+
+void File::write(const char* dataset, int64_t rows, int64_t cols, hid_t file_type,
+                 hid_t memory_type, const void* data) const {
+  const hsize_t shape[2] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(cols)};
+  write_array(dataset, 2, shape, file_type, memory_type, data);
+}
+
+void File::write_vector(const char* dataset, int64_t size, hid_t file_type, hid_t memory_type,
+                        const void* data) const {
+  const hsize_t shape[1] = {static_cast<hsize_t>(size)};
+  write_array(dataset, 1, shape, file_type, memory_type, data);
 }
 
 void File::write_attribute(const char* attribute, std::string_view text) const {
@@ -165,14 +176,23 @@ void File::write_attribute(const char* attribute, std::string_view text) const {
   }
 }
 
-void File::write_attribute(const char* attribute, int64_t value) const {
+void File::write_number(const char* attribute, hid_t file_type, hid_t memory_type,
+                        const void* value) const {
   const Handle space = owned(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle handle = owned(
-      H5Acreate2(file_.get(), attribute, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
-      H5Aclose);
-  if (!handle.valid() || H5Awrite(handle.get(), H5T_NATIVE_INT64, &value) < 0) {
+  const Handle handle =
+      owned(H5Acreate2(file_.get(), attribute, file_type, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+            H5Aclose);
+  if (!handle.valid() || H5Awrite(handle.get(), memory_type, value) < 0) {
     fail(fmt::format("cannot write attribute '{}'", attribute));
   }
+}
+
+void File::write_attribute(const char* attribute, int64_t value) const {
+  write_number(attribute, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+void File::write_attribute(const char* attribute, double value) const {
+  write_number(attribute, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
 }
 
 void File::fail(const std::string& message) const {

@@ -61,13 +61,21 @@ class File {
 
   void write(const char* dataset, int64_t rows, int64_t cols, hid_t file_type, hid_t memory_type,
              const void* data) const;
+  /// One dimension.
+  void write_vector(const char* dataset, int64_t size, hid_t file_type, hid_t memory_type,
+                    const void* data) const;
   void write_attribute(const char* attribute, std::string_view text) const;
   void write_attribute(const char* attribute, int64_t value) const;
+  void write_attribute(const char* attribute, double value) const;
 
   [[noreturn]] void fail(const std::string& message) const;
 
  private:
   File(Handle file, std::string name) : file_(std::move(file)), name_(std::move(name)) {}
+  void write_array(const char* dataset, int rank, const hsize_t* shape, hid_t file_type,
+                   hid_t memory_type, const void* data) const;
+  void write_number(const char* attribute, hid_t file_type, hid_t memory_type,
+                    const void* value) const;
   Handle file_;
   std::string name_;
 };

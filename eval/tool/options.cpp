@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <iostream>
+
+#include "crinn/ann/metric.h"
+#include "crinn/base/error.h"
+#include "crinn/base/parallel.h"
+
+namespace crinn::eval {
+
+namespace {
+
+constexpr const char* kDescription =
+    "Measures the recall and speed of an index: the baseline, the champion, and your own modules, "
+    "each raced\nagainst the baseline by the judge that also scores candidates in training.";
+
+constexpr const char* kExamples = R"(Examples:
+  crinn-eval --dataset fashion-mnist
+      The baseline's curve on Debian's dataset-fashion-mnist.
+  crinn-eval --dataset sift-128-euclidean --systems baseline,champion --out report
+      A file sift-128-euclidean.hdf5 in $CRINN_DATA or here; report/report.html shows the curves.
+  crinn-eval --dataset base.fbin,queries.fbin --metric ip --candidate search=my_search.h --json
+      Your search module with the baseline's construction and refinement; one JSON document.
+  crinn-eval --dataset mnist-784-euclidean --gpu-groundtruth --groundtruth-only --out truth.hdf5
+      Exact neighbours from the GPU, and nothing else.
+
+Exit codes: 0 a verdict was reached, whatever it is; 2 usage; 3 data; 4 device; 75 try again.)";
+
+std::filesystem::path default_cache() {
+  if (const char* folder = std::getenv("CRINN_CACHE"); folder && *folder) return folder;
+  if (const char* folder = std::getenv("XDG_CACHE_HOME"); folder && *folder) {
+    return std::filesystem::path(folder) / "crinn";
+  }
+  if (const char* home = std::getenv("HOME"); home && *home) {
+    return std::filesystem::path(home) / ".cache" / "crinn";
+  }
+  return ".cache/crinn";
+}
+
+/// The command as one could type it again.
+std::string quote_command(int argc, char** argv) {
+  std::string command = "crinn-eval";
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const bool plain = !argument.empty() &&
+                       argument.find_first_of(" \t\n\"'\\$`|&;<>()*?[]{}~#!") == std::string::npos;
+    if (plain) {
+      command.append(1, ' ').append(argument);
+      continue;
+    }
+    command += " '";
+    for (const char c : argument) command += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    command += "'";
+  }
+  return command;
+}
+
+void check(const ToolOptions& options) {
+  const auto refuse = [](const std::string& message) {
+    throw Error(ErrorCategory::kUsage, message);
+  };
+  if (options.truth_only && options.out.empty()) {
+    refuse("--groundtruth-only: --out FILE says where the neighbours go (.hdf5 or .ibin)");
+  }
+  if (options.truth_only && !options.candidate.empty()) {
+    refuse("--groundtruth-only runs no system: leave --candidate out");
+  }
+  if (!options.metric.empty() && !ann::parse_metric(options.metric)) {
+    refuse(fmt::format("--metric: '{}' is none of: euclidean, angular, ip", options.metric));
+  }
+  const EvaluateOptions& e = options.evaluate;
+  if (!(e.band_low >= 0 && e.band_low < e.band_high && e.band_high <= 1)) {
+    refuse(fmt::format("--band: {:g},{:g} is not within [0, 1]", e.band_low, e.band_high));
+  }
+}
+
+}  // namespace
+
+std::optional<ToolOptions> parse_options(int argc, char** argv) {
+  ToolOptions options;
+  EvaluateOptions& evaluate = options.evaluate;
+  evaluate.work_folder = default_cache();
+  int threads = available_cores();
+  std::string truth = "auto";
+  bool gpu_truth = false;
+  std::vector<double> band;
+
+  CLI::App app(kDescription, "crinn-eval");
+  app.footer(kExamples);
+  app.set_version_flag("--version", "crinn-eval " CRINN_VERSION);
+  app.add_option(
+         "--dataset", options.dataset,
+         "A path (.hdf5, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .npy; BASE,QUERIES for flat "
+         "formats), a name looked up in $CRINN_DATA, fashion-mnist, or "
+         "synthetic:n=..,d=..,clusters=..,metric=..,seed=..")
+      ->required();
+  app.add_option("--metric", options.metric,
+                 "euclidean, angular or ip, for formats that do not name one");
+  app.add_option("--systems", options.systems, "baseline, champion; comma separated")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--candidate", options.candidate,
+                 "MODULE=FILE with MODULE construction, search or refinement; what is not given "
+                 "comes from the baseline. Repeatable");
+  app.add_option("--k", evaluate.k, "Neighbours a query")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--groundtruth", truth,
+                 "Exact neighbours from: file, cpu, gpu, or auto (the file's, else the CPU's)")
+      ->check(CLI::IsMember({"auto", "file", "cpu", "gpu"}))
+      ->capture_default_str();
+  app.add_flag("--gpu-groundtruth", gpu_truth, "The same as --groundtruth gpu");
+  app.add_flag("--groundtruth-only", options.truth_only,
+               "Write the exact neighbours to --out FILE and run nothing else");
+  app.add_option("--queries", options.query_limit, "Use the first N queries only")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--runs", evaluate.instances,
+                 "Fresh process pairs a race; intervals are taken over them")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  app.add_option("--seconds", evaluate.race_seconds, "CPU time of one race")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  app.add_option("--core", evaluate.core, "The core that races; -1: the last one")
+      ->check(CLI::Range(-1, 4095))
+      ->capture_default_str();
+  app.add_option("--threads", threads, "For ground truth")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--degree", evaluate.degree, "Upper bound of a node's degree")
+      ->check(CLI::Range(2, 1024))
+      ->capture_default_str();
+  app.add_option("--ef-construction", evaluate.ef_construction, "Effort of the build")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  app.add_option("--band", band, "Recall band of the area, LOW,HIGH (0.85,0.95)")
+      ->delimiter(',')
+      ->expected(2);
+  app.add_option("--seed", evaluate.seed, "Of query order, id permutation and build")
+      ->capture_default_str();
+  app.add_option("--out", options.out,
+                 "Folder for report.html, results.json, results.csv and results/ in "
+                 "ann-benchmarks' layout; with --groundtruth-only the file");
+  app.add_option("--cache", evaluate.work_folder, "Compiled modules, graphs and ground truth")
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "One JSON document on stdout, everything else on stderr");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    app.exit(wanted, std::cout, std::cerr);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("{} (crinn-eval --help explains the flags)", error.what()));
+  }
+  if (gpu_truth && truth != "auto" && truth != "gpu") {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("--gpu-groundtruth contradicts --groundtruth {}", truth));
+  }
+  options.truth = gpu_truth ? TruthSource::kGpu : *parse_truth_source(truth);
+  options.truth_threads = threads;
+  evaluate.keep_answers = !options.out.empty();
+  if (band.size() == 2) evaluate.band_low = band[0], evaluate.band_high = band[1];
+  options.command = quote_command(argc, argv);
+  check(options);
+  return options;
+}
+
+}  // namespace crinn::eval

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crinn/eval/evaluate.h"
+#include "crinn/eval/ground_truth.h"
+
+namespace crinn::eval {
+
+/// What the command line asks for.
+struct ToolOptions {
+  std::string dataset, metric;
+  std::vector<std::string> systems = {"baseline"};
+  std::vector<std::string> candidate;  ///< "MODULE=FILE" each
+  TruthSource truth = TruthSource::kAuto;
+  bool truth_only = false;
+  bool json = false;
+  int64_t query_limit = 0;  ///< 0: all
+  std::filesystem::path out;
+  EvaluateOptions evaluate;
+  int truth_threads = 1;
+  std::string command;  ///< as it was typed
+};
+
+/// Parses and checks the command line. std::nullopt after --help or --version (printed on stdout).
+/// Throws Error (usage).
+std::optional<ToolOptions> parse_options(int argc, char** argv);
+
+}  // namespace crinn::eval
