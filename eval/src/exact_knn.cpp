@@ -9,12 +9,12 @@
 
 #include "crinn/ann/exact_distance.h"
 #include "crinn/ann/knn_certificate.h"
+#include "crinn/ann/knn_rows.h"
 #include "crinn/base/error.h"
 #include "crinn/base/parallel.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/dataset.h"
 #include "exact_knn_kernel.h"
-#include "exact_knn_rows.h"
 
 namespace crinn::eval {
 namespace {
@@ -244,7 +244,7 @@ class Search {
   int64_t k_;
   int threads_;
   ann::KnnCertificate certificate_;
-  knn::Rows rows_;
+  ann::KnnRows rows_;
   std::vector<Survivors> survivors_;
 };
 

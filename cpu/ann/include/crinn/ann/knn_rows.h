@@ -7,18 +7,18 @@
 #include "crinn/ann/knn_certificate.h"
 #include "crinn/base/matrix_view.h"
 
-namespace crinn::eval::knn {
+namespace crinn::ann {
 
 /// The rows as the fp32 pass sees them: centred by the base's mean, scaled, rounded to fp32. The
 /// certificate holds for any centre; a good one keeps the bounds tight.
-class Rows {
+class KnnRows {
  public:
   /// Borrows both matrices. Throws Error (usage) that names a row with NaN or Inf.
-  Rows(MatrixView<const float> base, MatrixView<const float> queries, ann::Metric metric,
-       int threads);
+  KnnRows(MatrixView<const float> base, MatrixView<const float> queries, Metric metric,
+          int threads);
 
   /// Writes x~ [d] of base row i and returns the terms of its bounds.
-  ann::KnnRow base_row(int64_t i, const ann::KnnCertificate& certificate, float* out) const;
+  KnnRow base_row(int64_t i, const KnnCertificate& certificate, float* out) const;
   /// Writes q~ [d] of query q.
   void query_row(int64_t q, float* out) const;
   /// |q~|.
@@ -32,7 +32,7 @@ class Rows {
                     std::vector<double>& units, std::vector<double>& norms) const;
 
   MatrixView<const float> base_, queries_;
-  ann::Metric metric_;
+  Metric metric_;
   std::vector<double> mean_;                      // [d]
   std::vector<double> zero_;                      // [d] zeros: queries are not centred but for kL2
   std::vector<double> base_units_, query_units_;  // 1 / |x| under kCosine, else empty
@@ -40,4 +40,4 @@ class Rows {
   double base_scale_ = 1, query_scale_ = 1;
 };
 
-}  // namespace crinn::eval::knn
+}  // namespace crinn::ann
