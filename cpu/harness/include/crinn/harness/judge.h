@@ -44,6 +44,11 @@ struct JudgeOptions {
   bool keep_answers = false;  ///< hand out every query's ids and latency (RacePoint::ids)
   double top_recall = 0.99;   ///< must be reachable at some ef where the baseline reaches it
   double compile_deadline_seconds = 30, smoke_deadline_seconds = 20, build_deadline_seconds = 600;
+
+  // Defences that only tests of the judge switch off, to see what another layer does alone.
+  bool screen = true;
+  bool check_lazy = true;
+  bool check_repeats = true;
 };
 
 /// The cascade: screen -> syntax -> compile in the jail -> smoke -> build and sweep -> race.

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "race.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+
+#include "crinn/base/rng.h"
+
+namespace crinn::harness {
+namespace {
+
+constexpr int kBaseline = 0, kCandidate = 1;
+// A slice is lost when the process waited for its core: three per cent, and the wake-ups.
+constexpr double kWallOverCpu = 1.03, kWakeUpSeconds = 1.5e-4;
+constexpr double kRepeatSpeedUp = 1.5;
+constexpr std::size_t kMinRepeats = 3;
+constexpr double kLatencySeconds = 0.02;
+
+// Deals queries in a secret order, each once before any comes again.
+class Deck {
+ public:
+  Deck(int64_t count, Rng& rng) : cards_(static_cast<std::size_t>(count)), rng_(rng) {
+    std::iota(cards_.begin(), cards_.end(), 0);
+    rng_.shuffle(cards_);
+  }
+  std::vector<int64_t> deal(int64_t count) {
+    count = std::min<int64_t>(count, static_cast<int64_t>(cards_.size()));
+    if (next_ + static_cast<std::size_t>(count) > cards_.size()) {
+      rng_.shuffle(cards_);
+      next_ = 0;
+    }
+    const auto first = cards_.begin() + static_cast<std::ptrdiff_t>(next_);
+    next_ += static_cast<std::size_t>(count);
+    return {first, first + static_cast<std::ptrdiff_t>(count)};
+  }
+
+ private:
+  std::vector<int64_t> cards_;
+  std::size_t next_ = 0;
+  Rng& rng_;
+};
+
+struct Slice {
+  std::vector<int64_t> queries;
+  BatchResult result;
+  bool disturbed = false;
+};
+
+struct PointState {
+  int ef = 0;
+  double estimate = 0;  ///< seconds a query
+  std::vector<Slice> slices;
+  std::vector<float> latency;
+};
+
+struct Side {
+  explicit Side(Runner started) : runner(std::move(started)) {}
+  Runner runner;
+  std::vector<PointState> points;
+  double cpu_seconds = 0;
+  std::vector<double> repeat_ratios;  ///< first over repeat, CPU time
+};
+
+class Instance {
+ public:
+  Instance(std::vector<Side> sides, const Scene& scene, const RaceOptions& options, Rng& rng)
+      : sides_(std::move(sides)),
+        scene_(scene),
+        options_(options),
+        rng_(rng),
+        deck_(scene.query_count(), rng) {}
+
+  std::optional<RaceFailure> run() {
+    const double budget = options_.cpu_seconds / options_.instances;
+    std::vector<std::size_t> order(std::max(sides_[0].points.size(), sides_[1].points.size()));
+    std::iota(order.begin(), order.end(), 0);
+    for (int block = 0; block < 2 || sides_[0].cpu_seconds + sides_[1].cpu_seconds < budget;
+         ++block) {
+      rng_.shuffle(order);
+      for (const std::size_t point : order) {
+        if (auto failure = race_point(point)) return failure;
+        if (options_.check_repeats && rng_.below(6) == 0) {
+          if (auto failure = repeat(point)) return failure;
+        }
+      }
+    }
+    if (auto failure = run_first_slices_again()) return failure;
+    if (auto failure = check_repeat_ratios()) return failure;
+    return measure_latencies();
+  }
+
+  RaceInstance summary(int64_t& slices, int64_t& disturbed) const {
+    RaceInstance out;
+    for (int s : {kBaseline, kCandidate}) {
+      auto& points = s == kBaseline ? out.baseline : out.candidate;
+      for (const PointState& state : sides_[static_cast<std::size_t>(s)].points) {
+        points.push_back(summarize(state));
+        slices += static_cast<int64_t>(state.slices.size());
+        disturbed += std::count_if(state.slices.begin(), state.slices.end(),
+                                   [](const Slice& slice) { return slice.disturbed; });
+      }
+    }
+    return out;
+  }
+
+ private:
+  std::optional<RaceFailure> fail(int side, const Failure& failure) {
+    return RaceFailure{side == kCandidate, failure};
+  }
+
+  PointState* state(int side, std::size_t point) {
+    auto& points = sides_[static_cast<std::size_t>(side)].points;
+    return point < points.size() ? &points[point] : nullptr;
+  }
+
+  Expected<BatchResult> batch(int side, const std::vector<int64_t>& queries, int ef) {
+    Side& runs = sides_[static_cast<std::size_t>(side)];
+    auto result = runs.runner.search(queries, ef);
+    if (result) runs.cpu_seconds += result->cpu_seconds;
+    return result;
+  }
+
+  // Both sides get the same queries: as many as fill a slice of the slower or mean side.
+  int64_t slice_queries(std::size_t point) {
+    double estimate = 0;
+    int sides = 0;
+    for (int side : {kBaseline, kCandidate}) {
+      if (const PointState* s = state(side, point)) {
+        estimate += s->estimate;
+        ++sides;
+      }
+    }
+    estimate = std::max(estimate / std::max(sides, 1), 1e-8);
+    const double jitter = 0.8 + 0.4 * rng_.uniform();
+    return std::clamp<int64_t>(std::llround(options_.slice_seconds / estimate * jitter), 1,
+                               Runner::kMaxBatch);
+  }
+
+  std::optional<RaceFailure> race_point(std::size_t point) {
+    const int64_t count = slice_queries(point);
+    const std::vector<int64_t> first = deck_.deal(count), second = deck_.deal(count);
+    const int a = rng_.below(2) == 0 ? kBaseline : kCandidate;
+    const int b = 1 - a;
+    const std::array<std::pair<int, const std::vector<int64_t>*>, 4> schedule{
+        {{a, &first}, {b, &first}, {b, &second}, {a, &second}}};
+    for (const auto& [side, queries] : schedule) {
+      PointState* at = state(side, point);
+      if (at == nullptr) continue;
+      const auto warm = batch(side, deck_.deal(std::max<int64_t>(1, count / 3)), at->ef);
+      if (!warm) return fail(side, warm.error());
+      auto timed = batch(side, *queries, at->ef);
+      if (!timed) return fail(side, timed.error());
+      Slice slice;
+      slice.queries = *queries;
+      slice.result = std::move(*timed);
+      slice.disturbed =
+          slice.result.wall_seconds > kWallOverCpu * slice.result.cpu_seconds + kWakeUpSeconds;
+      const double now = slice.result.cpu_seconds / static_cast<double>(queries->size());
+      at->estimate = 0.8 * at->estimate + 0.2 * now;
+      at->slices.push_back(std::move(slice));
+    }
+    return std::nullopt;
+  }
+
+  // The same batch twice in a row: the answers must be the same, and the second not much faster.
+  std::optional<RaceFailure> repeat(std::size_t point) {
+    const std::vector<int64_t> queries = deck_.deal(slice_queries(point));
+    for (int side : {kBaseline, kCandidate}) {
+      PointState* at = state(side, point);
+      if (at == nullptr) continue;
+      const auto once = batch(side, queries, at->ef);
+      if (!once) return fail(side, once.error());
+      const auto again = batch(side, queries, at->ef);
+      if (!again) return fail(side, again.error());
+      if (once->ids != again->ids) return not_reproducible(side, at->ef);
+      if (again->cpu_seconds > 0) {
+        sides_[static_cast<std::size_t>(side)].repeat_ratios.push_back(once->cpu_seconds /
+                                                                       again->cpu_seconds);
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<RaceFailure> not_reproducible(int side, int ef) {
+    return fail(side, {Outcome::kWrong,
+                       fmt::format("search (ef {}): the same queries gave other results", ef)});
+  }
+
+  // State that drifts: the first slice of some points must give the same at the end.
+  std::optional<RaceFailure> run_first_slices_again() {
+    for (int side : {kBaseline, kCandidate}) {
+      auto& points = sides_[static_cast<std::size_t>(side)].points;
+      for (std::size_t i = 0; i < points.size(); i += 1 + points.size() / 3) {
+        const Slice& slice = points[i].slices.front();
+        const auto again = batch(side, slice.queries, points[i].ef);
+        if (!again) return fail(side, again.error());
+        if (again->ids != slice.result.ids) return not_reproducible(side, points[i].ef);
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<RaceFailure> check_repeat_ratios() {
+    auto candidate = sides_[kCandidate].repeat_ratios, baseline = sides_[kBaseline].repeat_ratios;
+    if (candidate.size() < kMinRepeats || baseline.size() < kMinRepeats) return std::nullopt;
+    // Warm caches help everybody: the baseline says how much.
+    const double usual = std::max(1.0, trimmed_mean(baseline));
+    const double ratio = trimmed_mean(candidate);
+    if (ratio <= kRepeatSpeedUp * usual) return std::nullopt;
+    return fail(kCandidate,
+                {Outcome::kWrong,
+                 fmt::format("search: repeated queries are {:.1f} times faster (baseline {:.1f}): "
+                             "answers are kept from one query to the next",
+                             ratio, usual)});
+  }
+
+  std::optional<RaceFailure> measure_latencies() {
+    for (int side : {kBaseline, kCandidate}) {
+      Side& runs = sides_[static_cast<std::size_t>(side)];
+      for (PointState& at : runs.points) {
+        const auto count = std::clamp<int64_t>(
+            std::llround(kLatencySeconds / std::max(at.estimate, 1e-7)), 50, 1000);
+        auto latency = runs.runner.latencies(deck_.deal(count), at.ef);
+        if (!latency) return fail(side, latency.error());
+        at.latency = std::move(*latency);
+      }
+    }
+    return std::nullopt;
+  }
+
+  RacePoint summarize(const PointState& at) const {
+    RacePoint point;
+    point.ef = at.ef;
+    point.slices = static_cast<int64_t>(at.slices.size());
+    std::vector<double> quiet, all;
+    int64_t queries = 0;
+    double found = 0, distances = 0;
+    for (const Slice& slice : at.slices) {
+      const auto count = static_cast<double>(slice.queries.size());
+      const double seconds = slice.result.cpu_seconds / count;
+      all.push_back(seconds);
+      if (!slice.disturbed) quiet.push_back(seconds);
+      found += recall(scene_, slice.queries, slice.result) * count;
+      distances += static_cast<double>(slice.result.distances);
+      queries += static_cast<int64_t>(slice.queries.size());
+    }
+    point.recall = found / static_cast<double>(queries);
+    point.distances_per_query = distances / static_cast<double>(queries);
+    point.seconds_per_query = trimmed_mean(quiet.size() * 2 >= all.size() ? quiet : all);
+    std::vector<float> latency = at.latency;
+    std::sort(latency.begin(), latency.end());
+    const auto percentile = [&](double p) {
+      if (latency.empty()) return 0.0;
+      const auto at_index = static_cast<std::size_t>(p * static_cast<double>(latency.size() - 1));
+      return static_cast<double>(latency[at_index]);
+    };
+    point.p50_us = percentile(0.50);
+    point.p95_us = percentile(0.95);
+    point.p99_us = percentile(0.99);
+    return point;
+  }
+
+  std::vector<Side> sides_;
+  const Scene& scene_;
+  const RaceOptions& options_;
+  Rng& rng_;
+  Deck deck_;
+};
+
+}  // namespace
+
+double trimmed_mean(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const std::size_t cut = values.size() / 5;
+  double sum = 0;
+  for (std::size_t i = cut; i < values.size() - cut; ++i) sum += values[i];
+  return sum / static_cast<double>(values.size() - 2 * cut);
+}
+
+tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceSide& candidate,
+                                           const Scene& scene, const RaceOptions& options) {
+  RaceResult result;
+  Rng rng(mix_seed(options.seed, 0x4ACE));
+  int64_t slices = 0, disturbed = 0;
+  for (int i = 0; i < options.instances; ++i) {
+    std::vector<Side> sides;
+    // Which side starts first alternates: it gets the better memory.
+    for (int position : {0, 1}) {
+      const bool is_candidate = (position + i) % 2 == 1;
+      const RaceSide& side = is_candidate ? candidate : baseline;
+      auto runner = Runner::start(side.system, scene, options.core,
+                                  mix_seed(options.seed, static_cast<uint64_t>(i)),
+                                  options.prepare_deadline_seconds);
+      if (!runner) return tl::make_unexpected(RaceFailure{is_candidate, runner.error()});
+      sides.emplace_back(std::move(*runner));
+      for (const SweepPoint& point : side.points) {
+        sides.back().points.push_back({point.ef, point.seconds_per_query, {}, {}});
+      }
+    }
+    if (i % 2 == 1) std::swap(sides[0], sides[1]);
+    Instance instance(std::move(sides), scene, options, rng);
+    if (auto failure = instance.run()) return tl::make_unexpected(*failure);
+    result.instances.push_back(instance.summary(slices, disturbed));
+  }
+  result.dropped_fraction =
+      slices > 0 ? static_cast<double>(disturbed) / static_cast<double>(slices) : 0;
+  result.noise = result.dropped_fraction > 0.5   ? NoiseGrade::kUnusable
+                 : result.dropped_fraction > 0.1 ? NoiseGrade::kNoisy
+                                                 : NoiseGrade::kQuiet;
+  return result;
+}
+
+}  // namespace crinn::harness
