@@ -307,7 +307,7 @@ void Projection::apply_query(const float* x, float* out, int8_t* work) const {
   for (int64_t j = d; j < padded; ++j) work[j] = 0;
   const Int8Scale scale = quantize_int8(x, d, work);
   auto* sums = reinterpret_cast<int32_t*>(work + padded);
-  dot_lanes<8>(weights8_.data(), padded / 4, lanes_, work, 0, 128 * scale.sum, sums);
+  dot_lanes<8>(weights8_.data(), padded / 4, lanes_, lanes_, work, 0, 128 * scale.sum, sums);
   for (int64_t r = 0; r < lanes_; ++r) {
     out[r] = static_cast<float>(sums[r]) * (scale.scale * scale8_[r]);
   }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "crinn/ann/toolbox/distance.h"
 #include "crinn/ann/toolbox/quantized_table.h"
@@ -128,6 +129,26 @@ void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
   query.offset = sign * (constant - scale.scale * rest);
 }
 
+float QuantizedRecords::distance_slow(const float* q, int64_t id) const {
+  const int bits = quantizer_.bits();
+  const float* mean = projection_.mean();
+  std::vector<float> source(static_cast<std::size_t>(d_));
+  std::vector<float> projected(static_cast<std::size_t>(projection_.out_capacity()));
+  float square = 0, mean_product = 0, products = 0;
+  for (int64_t j = 0; j < d_; ++j) {
+    source[j] = inner_product_ ? q[j] : q[j] - mean[j];
+    square += source[j] * source[j];
+    mean_product += q[j] * mean[j];
+  }
+  projection_.apply(source.data(), projected.data());
+  for (int64_t i = 0; i < m_; ++i) {
+    const int code = record(id)[i % code_bytes_] >> (i / code_bytes_ * bits) & ((1 << bits) - 1);
+    products += projected[i] * quantizer_.decode(i, code);
+  }
+  if (bits != 8) products *= factor(id);
+  return inner_product_ ? -mean_product - products : square + norm(id) - 2.0f * products;
+}
+
 float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
   const int bits = quantizer_.bits();
   const int mask = (1 << bits) - 1;
@@ -143,6 +164,57 @@ float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
   }
   if (inner_product_) return -(mean_square_ + mean_a + mean_b + products);
   return norm(a) + norm(b) - 2.0f * products;
+}
+
+void QuantizedRecords::pack_lanes(const int32_t* ids, int64_t count, int64_t lanes,
+                                  uint8_t* block) const {
+  const bool has_factor = quantizer_.bits() != 8;
+  auto* norms = reinterpret_cast<float*>(block);
+  float* factors = norms + lanes;
+  uint8_t* codes = block + lanes * (has_factor ? 8 : 4);
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    const bool empty = lane >= count || ids[lane] < 0;
+    norms[lane] = empty ? std::numeric_limits<float>::infinity() : norm(ids[lane]);
+    if (has_factor) factors[lane] = empty ? 0.0f : factor(ids[lane]);
+    for (int64_t p = 0; p < words() * 4; ++p) {
+      const bool code = !empty && p < code_bytes_;
+      codes[(p / 4 * lanes + lane) * 4 + p % 4] = code ? record(ids[lane])[p] : uint8_t{0};
+    }
+  }
+}
+
+void pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors, int threads,
+                 int64_t& lanes, int64_t& record_bytes, HugeArray<uint8_t>& records) {
+  const int64_t degree = neighbors.cols, width = round_up(degree, 16);
+  const int64_t bytes = width * 4 + codes.block_bytes(width);
+  records = HugeArray<uint8_t>(static_cast<std::size_t>(neighbors.rows * bytes));
+  parallel_for(threads, neighbors.rows, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t node = begin; node < end; ++node) {
+      uint8_t* record = records.data() + node * bytes;
+      auto* ids = reinterpret_cast<int32_t*>(record);
+      std::copy_n(neighbors.row(node), degree, ids);
+      std::fill(ids + degree, ids + width, -1);
+      codes.pack_lanes(ids, width, width, record + width * 4);
+    }
+  });
+  lanes = width;
+  record_bytes = bytes;
+}
+
+void pack_scan(const QuantizedRecords& codes, int64_t lanes, int threads,
+               HugeArray<uint8_t>& blocks) {
+  const int64_t count = (codes.n_ + lanes - 1) / lanes, bytes = codes.block_bytes(lanes);
+  blocks = HugeArray<uint8_t>(static_cast<std::size_t>(count * bytes));
+  parallel_for(threads, count, 16, [&](int64_t begin, int64_t end) {
+    std::vector<int32_t> ids(static_cast<std::size_t>(lanes));
+    for (int64_t block = begin; block < end; ++block) {
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        const int64_t id = block * lanes + lane;
+        ids[lane] = id < codes.n_ ? static_cast<int32_t>(id) : -1;
+      }
+      codes.pack_lanes(ids.data(), lanes, lanes, blocks.data() + block * bytes);
+    }
+  });
 }
 
 }  // namespace crinn::ann::detail

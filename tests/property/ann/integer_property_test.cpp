@@ -86,16 +86,17 @@ TYPED_TEST(Packed, LanesAgreeWithTheScalarTwin) {
   for (const bool extremes : {false, true}) {
     for (const int64_t words : {1, 2, 3, 4, 5, 7, 8, 15, 16, 23, 31}) {
       for (int64_t lanes = 16; lanes <= 144; lanes += 16) {
+        const int64_t stride = lanes + (words % 2) * 16;
         const int64_t plane = words * 4 + 3;
         const auto query = random_query(8 / kBits * plane, extremes, rng);
-        const auto codes = random_bytes(words * lanes * 4, extremes, rng);
+        const auto codes = random_bytes(words * stride * 4, extremes, rng);
         int32_t sum = 0;
         for (int64_t i = 0; i < words * 4; ++i) sum += query[i];
         const int32_t bias = kBits == 8 ? 128 * sum : -5;
         std::vector<int32_t> expected(static_cast<std::size_t>(lanes)), out(expected);
-        scalar::dot_lanes<kBits>(codes.data(), words, lanes, query.data(), plane, bias,
+        scalar::dot_lanes<kBits>(codes.data(), words, stride, lanes, query.data(), plane, bias,
                                  expected.data());
-        dot_lanes<kBits>(codes.data(), words, lanes, query.data(), plane, bias, out.data());
+        dot_lanes<kBits>(codes.data(), words, stride, lanes, query.data(), plane, bias, out.data());
         EXPECT_EQ(out, expected) << words << " " << lanes;
       }
     }

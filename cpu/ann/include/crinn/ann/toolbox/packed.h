@@ -26,14 +26,15 @@ int32_t dot_packed(const uint8_t* codes, const int8_t* query, int64_t plane, int
 }
 
 /// The same for `lanes` vectors at once whose codes are interleaved by words of four bytes:
-/// codes [words][lanes][4]; out [lanes] = sum code * query - bias.
+/// codes [words][stride][4], of which the first `lanes` are wanted;
+/// out [lanes] = sum code * query - bias.
 template <int kBits>
-void dot_lanes(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
-               int64_t plane, int32_t bias, int32_t* out) {
+void dot_lanes(const uint8_t* codes, int64_t words, int64_t stride, int64_t lanes,
+               const int8_t* query, int64_t plane, int32_t bias, int32_t* out) {
   for (int64_t lane = 0; lane < lanes; ++lane) {
     int32_t sum = -bias;
     for (int64_t w = 0; w < words; ++w) {
-      sum += dot_packed<kBits>(codes + (w * lanes + lane) * 4, query + w * 4, plane, 4);
+      sum += dot_packed<kBits>(codes + (w * stride + lane) * 4, query + w * 4, plane, 4);
     }
     out[lane] = sum;
   }
@@ -67,7 +68,7 @@ inline __m512i add_packed(__m512i acc, __m512i bytes, const int8_t* query, int64
 
 /// kGroups groups of 16 lanes; short code words are split over several sums to hide latency.
 template <int kBits, int kGroups>
-inline void dot_groups(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
+inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, const int8_t* query,
                        int64_t plane, int32_t bias, int32_t* out) {
   constexpr int kSums = kGroups == 1 ? 4 : kGroups == 2 ? 2 : 1;
   __m512i sums[kSums][kGroups];
@@ -75,7 +76,7 @@ inline void dot_groups(const uint8_t* codes, int64_t words, int64_t lanes, const
     for (int g = 0; g < kGroups; ++g) sums[u][g] = _mm512_set1_epi32(u == 0 ? -bias : 0);
   }
   const auto add_word = [&](int64_t w, int u) {
-    const uint8_t* row = codes + w * lanes * 4;
+    const uint8_t* row = codes + w * stride * 4;
     for (int s = 0; s < 8 / kBits; ++s) {
       int32_t piece;
       __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
@@ -131,12 +132,12 @@ inline __m256i add_packed(__m256i acc, __m256i bytes, const int8_t* query, int64
 
 /// kGroups groups of 8 lanes.
 template <int kBits, int kGroups>
-inline void dot_groups(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
+inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, const int8_t* query,
                        int64_t plane, int32_t bias, int32_t* out) {
   __m256i sums[kGroups];
   for (int g = 0; g < kGroups; ++g) sums[g] = _mm256_set1_epi32(-bias);
   for (int64_t w = 0; w < words; ++w) {
-    const uint8_t* row = codes + w * lanes * 4;
+    const uint8_t* row = codes + w * stride * 4;
     for (int s = 0; s < 8 / kBits; ++s) {
       int32_t piece;
       __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
@@ -216,8 +217,8 @@ inline void dot_packed4(const uint8_t* a, const uint8_t* b, const uint8_t* c, co
 
 /// scalar::dot_lanes; lanes is a multiple of 16. With kBits == 8, bias as in dot_packed.
 template <int kBits>
-inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t lanes, const int8_t* query,
-                      int64_t plane, int32_t bias, int32_t* out) {
+inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t stride, int64_t lanes,
+                      const int8_t* query, int64_t plane, int32_t bias, int32_t* out) {
 #if defined(CRINN_SIMD_AVX512) || defined(CRINN_SIMD_AVX2)
 #if defined(CRINN_SIMD_AVX512)
   constexpr int64_t kGroup = 16;
@@ -227,22 +228,22 @@ inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t lanes, const 
 #endif
   int64_t lane = 0;
   for (; lane + 4 * kGroup <= lanes; lane += 4 * kGroup) {
-    detail::dot_groups<kBits, 4>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+    detail::dot_groups<kBits, 4>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
   }
   switch ((lanes - lane) / kGroup) {
     case 3:
-      detail::dot_groups<kBits, 3>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+      detail::dot_groups<kBits, 3>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
       break;
     case 2:
-      detail::dot_groups<kBits, 2>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+      detail::dot_groups<kBits, 2>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
       break;
     case 1:
-      detail::dot_groups<kBits, 1>(codes + lane * 4, words, lanes, query, plane, bias, out + lane);
+      detail::dot_groups<kBits, 1>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
       break;
     default: break;
   }
 #else
-  scalar::dot_lanes<kBits>(codes, words, lanes, query, plane, bias, out);
+  scalar::dot_lanes<kBits>(codes, words, stride, lanes, query, plane, bias, out);
 #endif
 }
 

@@ -44,12 +44,13 @@ inline Int8Scale quantize_int8(const float* x, int64_t n, int8_t* out) {
 }
 
 /// Codes of 1, 2, 4 or 8 bits for a value a dimension: value = center + step * (code - half()).
-/// The range is clipped at a quantile of a sample.
+/// What lies outside the range is clipped.
 class ScalarQuantizer {
  public:
   ScalarQuantizer() = default;
-  /// Fits to sample [rows, d] of values whose mean is near zero. quantile 0 picks the one that
-  /// suits the bits: .9999 for 8, and the range that is best for a normal distribution below.
+  /// Fits to sample [rows, d] of values whose mean is near zero. quantile 0 picks the range: the
+  /// one with the least squared error of inner products (kGlobal), the one that is best for a
+  /// normal distribution (kPerDimension).
   ScalarQuantizer(MatrixView<const float> sample, int bits, ScaleRule rule, float quantile = 0);
 
   int bits() const { return bits_; }

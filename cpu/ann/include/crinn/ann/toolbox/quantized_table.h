@@ -33,6 +33,8 @@ class QuantizedRecords {
   QuantizedQuery make_query() const;
   void prepare(const float* q, QuantizedQuery& query) const;
   float between_slow(int64_t a, int64_t b) const;
+  /// The naive twin of distance(): decodes the record and takes the query in fp32.
+  float distance_slow(const float* q, int64_t id) const;
 
   const uint8_t* record(int64_t id) const { return records_.data() + id * record_bytes_; }
   float norm(int64_t id) const { return float_at(record(id) + record_bytes_ - 4); }
@@ -52,9 +54,50 @@ class QuantizedRecords {
   float between_scale_ = 0;  ///< step^2 where one step serves all dimensions, else 0
   HugeArray<uint8_t> records_;
 
+  /// Copies the codes of ids [count] to the first lanes of a block:
+  ///   norm [lanes] fp32, (below 8 bits) factor [lanes] fp32, codes [words][lanes][4].
+  /// Lanes from count on, and negative ids, get an infinite norm and zero codes.
+  void pack_lanes(const int32_t* ids, int64_t count, int64_t lanes, uint8_t* block) const;
+  int64_t words() const { return (code_bytes_ + 3) / 4; }
+  int64_t block_bytes(int64_t lanes) const {
+    return lanes * 4 * ((quantizer_.bits() == 8 ? 1 : 2) + words());
+  }
+
  private:
   void encode(const float* row, float* work, uint8_t* codes, uint8_t* record) const;
 };
+
+/// For each row of neighbors: ids [lanes] int32, then a block of pack_lanes.
+void pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors, int threads,
+                 int64_t& lanes, int64_t& record_bytes, HugeArray<uint8_t>& records);
+
+/// Blocks of pack_lanes over consecutive ids.
+void pack_scan(const QuantizedRecords& codes, int64_t lanes, int threads,
+               HugeArray<uint8_t>& blocks);
+
+/// The estimates of all lanes of a block that pack_lanes wrote; lanes is a multiple of 16.
+template <int kBits>
+inline void score_block(const QuantizedRecords& records, const QuantizedQuery& query,
+                        const uint8_t* block, int64_t lanes, float* __restrict__ estimates) {
+  constexpr int64_t kChunk = 64;
+  const float* norms = reinterpret_cast<const float*>(block);
+  const float* factors = norms + lanes;
+  const uint8_t* codes = block + lanes * (kBits == 8 ? 4 : 8);
+  const float slope = query.slope, offset = query.offset, shift = query.shift;
+  for (int64_t first = 0; first < lanes; first += kChunk) {
+    const int64_t count = lanes - first < kChunk ? lanes - first : kChunk;
+    alignas(64) int32_t sums[kChunk];
+    dot_lanes<kBits>(codes + first * 4, records.words(), lanes, count, query.codes.data(),
+                     records.record_bytes_, query.bias, sums);
+    for (int64_t group = 0; group < count; group += 16) {
+      for (int64_t i = group; i < group + 16; ++i) {
+        float estimate = slope * static_cast<float>(sums[i]) + offset;
+        if constexpr (kBits < 8) estimate *= factors[first + i];
+        estimates[first + i] = norms[first + i] + (shift + estimate);
+      }
+    }
+  }
+}
 
 }  // namespace detail
 

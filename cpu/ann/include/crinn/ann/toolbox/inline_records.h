@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <limits>
+
+#include "crinn/ann/module.h"
+#include "crinn/ann/toolbox/quantized_table.h"
+#include "crinn/base/huge_array.h"
+
+namespace crinn::ann {
+
+/// Codes of all neighbours of a node inside the node's own record: expanding a node reads one run
+/// of memory, and 16 neighbours share a register without horizontal sums. A record is
+///   ids [lanes] int32, norm [lanes] fp32, (below 8 bits) factor [lanes] fp32,
+///   codes [words][lanes][4],
+/// with lanes = degree rounded up to 16. Costs about degree times the memory of a QuantizedTable,
+/// which it holds as well, for entry points.
+template <int kBits = 8>
+class InlineRecords {
+ public:
+  static constexpr const char* kName = kBits == 8   ? "inline8"
+                                       : kBits == 4 ? "inline4"
+                                       : kBits == 2 ? "inline2"
+                                                    : "inline1";
+  using Query = QuantizedQuery;
+
+  /// Copies ids and codes: graph may be dropped afterwards.
+  InlineRecords(MatrixView<const float> base, Metric metric, const GraphView& graph,
+                const CodeParams& params = {})
+      : table_(base, metric, params) {
+    detail::pack_inline(table_.records(), graph.neighbors, params.threads, lanes_, record_bytes_,
+                        records_);
+  }
+
+  Query make_query() const { return table_.make_query(); }
+  void prepare(const float* q, Query& query) const { table_.prepare(q, query); }
+
+  /// The node's neighbours, then -1 up to lanes(). Aligned to 64 bytes.
+  const int32_t* ids(int64_t node) const { return reinterpret_cast<const int32_t*>(record(node)); }
+  /// The graph's degree rounded up to a multiple of 16.
+  int64_t lanes() const { return lanes_; }
+
+  /// estimates [lanes()]: the distance to each neighbour of `node` as table().distance() gives it,
+  /// +infinity where there is none.
+  void score(const Query& query, int64_t node, float* estimates) const {
+    detail::score_block<kBits>(table_.records(), query, record(node) + lanes_ * 4, lanes_,
+                               estimates);
+  }
+
+  /// The first `lines` lines of the node's record; all by default.
+  void prefetch(int64_t node, int lines = std::numeric_limits<int>::max()) const {
+    prefetch_record(record(node), record_bytes_, lines);
+  }
+
+  /// The same codes, one record a vector: scores entry points with the same query.
+  const QuantizedTable<kBits>& table() const { return table_; }
+  int64_t size() const { return table_.size(); }
+  int64_t record_bytes() const { return record_bytes_; }
+  std::size_t bytes() const { return table_.bytes() + records_.size(); }
+
+ private:
+  const uint8_t* record(int64_t node) const { return records_.data() + node * record_bytes_; }
+
+  QuantizedTable<kBits> table_;
+  int64_t lanes_ = 0, record_bytes_ = 0;
+  HugeArray<uint8_t> records_;
+};
+
+/// The codes of all vectors in blocks of 64 consecutive ids, for a scan of all of them or of
+/// partitions: what wins where a graph must visit a large part of the points.
+template <int kBits = 8>
+class ScanBlocks {
+ public:
+  static constexpr const char* kName = kBits == 8   ? "scan8"
+                                       : kBits == 4 ? "scan4"
+                                       : kBits == 2 ? "scan2"
+                                                    : "scan1";
+  static constexpr int64_t kLanes = 64;
+  using Query = QuantizedQuery;
+
+  ScanBlocks(MatrixView<const float> base, Metric metric, const CodeParams& params = {})
+      : codes_(base, metric, kBits, params), block_bytes_(codes_.block_bytes(kLanes)) {
+    detail::pack_scan(codes_, kLanes, params.threads, blocks_);
+    codes_.records_ = {};  // the blocks hold all of it
+  }
+
+  Query make_query() const { return codes_.make_query(); }
+  void prepare(const float* q, Query& query) const { codes_.prepare(q, query); }
+
+  int64_t blocks() const { return (codes_.n_ + kLanes - 1) / kLanes; }
+  /// estimates [64]: the distances to ids 64 * block + 0..63, +infinity from size() on.
+  void score(const Query& query, int64_t block, float* estimates) const {
+    detail::score_block<kBits>(codes_, query, blocks_.data() + block * block_bytes_, kLanes,
+                               estimates);
+  }
+  int64_t size() const { return codes_.n_; }
+  std::size_t bytes() const { return blocks_.size(); }
+
+ private:
+  detail::QuantizedRecords codes_;
+  int64_t block_bytes_;
+  HugeArray<uint8_t> blocks_;
+};
+
+}  // namespace crinn::ann
