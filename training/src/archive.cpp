@@ -28,7 +28,7 @@ CREATE TABLE candidates(
   role TEXT NOT NULL, origin TEXT NOT NULL, source_hash TEXT NOT NULL, source TEXT NOT NULL,
   completion TEXT NOT NULL, parents TEXT NOT NULL, measurement_key TEXT NOT NULL,
   outcome TEXT NOT NULL, stage TEXT NOT NULL, evidence TEXT NOT NULL, reward REAL NOT NULL,
-  ratio REAL, ratio_low REAL, ratio_high REAL, policy_step INTEGER NOT NULL,
+  ratio REAL, ratio_low REAL, ratio_high REAL, ratio_error REAL, policy_step INTEGER NOT NULL,
   seed INTEGER NOT NULL, cached INTEGER NOT NULL, judge_seconds REAL NOT NULL,
   machine TEXT NOT NULL, created REAL NOT NULL, UNIQUE(step, slot));
 CREATE INDEX candidates_of_phase ON candidates(phase);
@@ -36,8 +36,8 @@ CREATE INDEX candidates_of_phase ON candidates(phase);
 
 constexpr const char* kColumns =
     "id, step, slot, phase, round, role, origin, source_hash, source, completion, parents, "
-    "measurement_key, outcome, stage, evidence, reward, ratio, ratio_low, ratio_high, policy_step, "
-    "seed, cached, judge_seconds, machine, created";
+    "measurement_key, outcome, stage, evidence, reward, ratio, ratio_low, ratio_high, ratio_error, "
+    "policy_step, seed, cached, judge_seconds, machine, created";
 
 double unix_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -73,6 +73,7 @@ CandidateRow read_row(Statement& s) {
   row.ratio = s.next_real();
   row.ratio_low = s.next_real();
   row.ratio_high = s.next_real();
+  row.ratio_error = s.next_real();
   row.policy_step = s.next_integer();
   row.seed = static_cast<uint64_t>(s.next_integer());
   row.cached = s.next_integer() != 0;
@@ -110,7 +111,7 @@ void check_schema(Sqlite& db, const std::filesystem::path& file, bool create) {
 }  // namespace
 
 std::string_view to_string(Origin origin) {
-  constexpr std::array<std::string_view, 7> kNames = {"baseline", "typical", "carried", "random",
+  constexpr std::array<std::string_view, 7> kNames = {"baseline", "example", "carried", "random",
                                                       "edit",     "policy",  "verify"};
   return kNames.at(static_cast<std::size_t>(origin));
 }
@@ -168,11 +169,11 @@ int64_t Archive::measurements() const {
 }
 
 int64_t Archive::add(CandidateRow& row) {
-  Statement s(impl_->db, fmt::format("INSERT INTO candidates({}) VALUES((SELECT "
-                                     "coalesce(max(id), 0) + 1 FROM candidates), ?, ?, ?, ?, ?, ?, "
-                                     "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                                     kColumns)
-                             .c_str());
+  Statement s(impl_->db,
+              fmt::format("INSERT INTO candidates({}) VALUES((SELECT coalesce(max(id), 0) + 1 FROM "
+                          "candidates), {})",
+                          kColumns, fmt::join(std::vector<const char*>(25, "?"), ", "))
+                  .c_str());
   if (row.created == 0) row.created = unix_time();
   s.bind(row.step)
       .bind(static_cast<int64_t>(row.slot))
@@ -192,6 +193,7 @@ int64_t Archive::add(CandidateRow& row) {
       .bind(row.ratio)
       .bind(row.ratio_low)
       .bind(row.ratio_high)
+      .bind(row.ratio_error)
       .bind(row.policy_step)
       .bind(static_cast<int64_t>(row.seed))
       .bind(static_cast<int64_t>(row.cached))

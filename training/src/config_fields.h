@@ -120,7 +120,7 @@ void visit_config(V& v, C& c) {
     v.field("tau", c.exemplars.tau, 1e-6);
   });
   v.group("seeds", [&] {
-    v.field("typical", c.seeds.typical);
+    v.field("examples", c.seeds.examples, 0);
     v.field("random", c.seeds.random, 0);
     v.field("edits", c.seeds.edits, 0);
     v.field("carried", c.seeds.carried, 0);

@@ -13,8 +13,8 @@
 namespace crinn::train {
 
 /// Where a candidate came from.
-enum class Origin { kBaseline, kTypical, kCarried, kRandom, kEdit, kPolicy, kVerify };
-std::string_view to_string(Origin origin);  ///< "baseline", "typical", "carried", ...
+enum class Origin { kBaseline, kExample, kCarried, kRandom, kEdit, kPolicy, kVerify };
+std::string_view to_string(Origin origin);  ///< "baseline", "example", "carried", ...
 
 /// One candidate of a run. Its measurement is a row of its own, found by `measurement_key`.
 struct CandidateRow {
@@ -35,6 +35,7 @@ struct CandidateRow {
   std::string evidence;
   double reward = 0;
   double ratio = 0, ratio_low = 0, ratio_high = 0;  ///< area ratio to the baseline, 95 % interval
+  double ratio_error = 0;    ///< standard error of log(ratio) over instances; NaN where unknown
   int64_t policy_step = 0;                          ///< updates behind the weights that sampled it
   uint64_t seed = 0;                                ///< of the measurement
   bool cached = false;                              ///< the measurement was found, not made

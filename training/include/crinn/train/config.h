@@ -58,7 +58,7 @@ struct GrpoConfig {
 
 /// What every phase measures before its first step.
 struct SeedConfig {
-  bool typical = true;  ///< the grammar's own derivation near the baseline
+  int examples = 1;  ///< the grammar's own named derivations, the first ones
   int random = 3, edits = 3;
   int carried = 3;  ///< best programs of the role's earlier phases
 };
@@ -105,8 +105,8 @@ struct Config {
   std::string metric;  ///< for formats that do not name one
   int k = 10;
   std::string groundtruth = "auto";  ///< auto, file, cpu or gpu
-  int threads = 2;                  ///< of ground truth
-  std::string work_folder;          ///< caches of the judge and of ground truth; empty: out/cache
+  int threads = 2;                   ///< of ground truth
+  std::string work_folder;           ///< caches of the judge and of ground truth; empty: out/cache
   QueryConfig queries;
   harness::JudgeOptions judge;
   PolicyConfig policy;
