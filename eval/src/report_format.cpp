@@ -23,7 +23,7 @@ std::string format_area(const Interval& auc) {
 
 std::string format_count(double value) {
   if (!std::isfinite(value)) return std::string(kAbsent);
-  if (std::abs(value) < 100) return fmt::format("{:.1f}", value);
+  if (std::abs(value) < 100 && value != std::floor(value)) return fmt::format("{:.1f}", value);
   std::string digits = fmt::format("{:.0f}", value);
   const std::size_t first = digits.starts_with('-') ? 1 : 0;
   for (std::size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, 1, ',');

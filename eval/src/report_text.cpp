@@ -18,8 +18,9 @@ std::size_t width_of(std::string_view text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-/// First column left aligned, the rest right aligned, two spaces between.
-std::string aligned(const std::vector<std::string>& header, const Rows& rows) {
+/// Names left aligned, numbers right aligned, two spaces between. With `named`, the first column
+/// holds names.
+std::string aligned(const std::vector<std::string>& header, const Rows& rows, bool named = true) {
   std::vector<std::size_t> widths(header.size());
   for (std::size_t i = 0; i < header.size(); ++i) {
     widths[i] = width_of(header[i]);
@@ -30,8 +31,8 @@ std::string aligned(const std::vector<std::string>& header, const Rows& rows) {
     std::string line = " ";
     for (std::size_t i = 0; i < cells.size(); ++i) {
       const std::size_t room = widths[i] - width_of(cells[i]);
-      line += i == 0 ? fmt::format(" {}{:{}}", cells[i], "", room)
-                     : fmt::format(" {:{}}{} ", "", room, cells[i]);
+      line += i == 0 && named ? fmt::format(" {}{:{}}", cells[i], "", room)
+                              : fmt::format(" {:{}}{} ", "", room, cells[i]);
     }
     line.resize(line.find_last_not_of(' ') + 1);
     text.append(line).append(1, '\n');
@@ -49,7 +50,7 @@ std::string system_table(const SystemResult& system) {
                     fmt::format("{:.0f}", point.p95_us), fmt::format("{:.0f}", point.p99_us),
                     format_count(point.distances_per_query)});
   }
-  return aligned({"ef", "recall", "QPS", "p50 us", "p95 us", "p99 us", "distances"}, rows);
+  return aligned({"ef", "recall", "QPS", "p50 us", "p95 us", "p99 us", "distances"}, rows, false);
 }
 
 }  // namespace
