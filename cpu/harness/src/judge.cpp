@@ -341,6 +341,7 @@ std::optional<Stop> Judge::Impl::compare(const Triple& candidate, const Triple& 
   race_options.core = core;
   race_options.seed = seed;
   race_options.prepare_deadline_seconds = options.build_deadline_seconds;
+  race_options.keep_answers = options.keep_answers;
   race_options.check_repeats = options.check_repeats;
   auto raced = race(baseline_side, candidate_side, *scene, race_options);
   if (!raced) {

@@ -93,6 +93,29 @@ class Instance {
     return measure_latencies();
   }
 
+  /// Every query once, in the workload's order and ids. Not timed: after run().
+  std::optional<RaceFailure> collect_answers(RaceInstance& out) {
+    for (int side : {kBaseline, kCandidate}) {
+      for (RacePoint& point : side == kBaseline ? out.baseline : out.candidate) {
+        for (int64_t first = 0; first < scene_.query_count(); first += Runner::kMaxBatch) {
+          std::vector<int64_t> queries(static_cast<std::size_t>(
+              std::min<int64_t>(Runner::kMaxBatch, scene_.query_count() - first)));
+          std::iota(queries.begin(), queries.end(), first);
+          std::vector<int32_t> ids;
+          const auto latency =
+              sides_[static_cast<std::size_t>(side)].runner.latencies(queries, point.ef, &ids);
+          if (!latency) return fail(side, latency.error());
+          for (int32_t& id : ids) {
+            if (id >= 0) id = scene_.from_secret()[static_cast<std::size_t>(id)];
+          }
+          point.ids.insert(point.ids.end(), ids.begin(), ids.end());
+          point.latency_us.insert(point.latency_us.end(), latency->begin(), latency->end());
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
   RaceInstance summary(int64_t& slices, int64_t& disturbed) const {
     RaceInstance out;
     for (int s : {kBaseline, kCandidate}) {
@@ -306,6 +329,11 @@ tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceS
     Instance instance(std::move(sides), scene, options, rng);
     if (auto failure = instance.run()) return tl::make_unexpected(*failure);
     result.instances.push_back(instance.summary(slices, disturbed));
+    if (options.keep_answers && i == 0) {
+      if (auto failure = instance.collect_answers(result.instances.back())) {
+        return tl::make_unexpected(*failure);
+      }
+    }
   }
   result.dropped_fraction =
       slices > 0 ? static_cast<double>(disturbed) / static_cast<double>(slices) : 0;

@@ -14,6 +14,7 @@ struct RaceOptions {
   int core = -1;
   uint64_t seed = 0;
   double prepare_deadline_seconds = 600;
+  bool keep_answers = false;  ///< RacePoint::ids of the first instance
   bool check_repeats = true;  ///< off only in tests of this very defence
 };
 

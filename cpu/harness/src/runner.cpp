@@ -107,10 +107,12 @@ Expected<BatchResult> Runner::search(std::span<const int64_t> queries, int ef) {
   return result;
 }
 
-Expected<std::vector<float>> Runner::latencies(std::span<const int64_t> queries, int ef) {
+Expected<std::vector<float>> Runner::latencies(std::span<const int64_t> queries, int ef,
+                                               std::vector<int32_t>* ids) {
   BatchResult result;
   const auto reply = send(protocol::Op::kSearchTimed, queries, ef, result);
   if (!reply) return tl::make_unexpected(reply.error());
+  if (ids != nullptr) *ids = std::move(result.ids);
   const auto* values = reinterpret_cast<const float*>(
       worker_.exchange() - protocol::kExchangeHeaderBytes + latencies_offset(*scene_));
   return std::vector<float>(values, values + queries.size());

@@ -36,8 +36,10 @@ class Runner {
   /// Runs these queries at this effort. Results are poisoned before, copied out after, and
   /// checked: an answer that is none is kWrong.
   Expected<BatchResult> search(std::span<const int64_t> queries, int ef);
-  /// Single queries, latency of each in microseconds as seen inside the worker.
-  Expected<std::vector<float>> latencies(std::span<const int64_t> queries, int ef);
+  /// Single queries, latency of each in microseconds as seen inside the worker. `ids` (may be null)
+  /// receives the answers [count, k].
+  Expected<std::vector<float>> latencies(std::span<const int64_t> queries, int ef,
+                                         std::vector<int32_t>* ids = nullptr);
 
   double prepare_seconds() const { return prepare_seconds_; }
   int64_t private_bytes() const { return worker_.private_bytes(); }
