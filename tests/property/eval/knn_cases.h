@@ -70,6 +70,13 @@ inline std::vector<Case> all_cases() {
   cases.push_back(make("one dimension of integers", 2500, 7, 1, 15, [](Rng& rng, int64_t, int64_t) {
     return static_cast<double>(rng.below(50));
   }));
+  // Every row is nearer than all before it: a threshold never excludes anything.
+  cases.push_back(make("nearest last", 6000, 5, 2, 10, [](Rng&, int64_t i, int64_t) {
+    return i < 6000 ? static_cast<double>(7000 - i) : static_cast<double>(i - 6000);
+  }));
+  cases.push_back(make("thousands of ties", 9000, 4, 2, 30, [](Rng& rng, int64_t, int64_t) {
+    return static_cast<double>(rng.below(2));
+  }));
   cases.push_back(make("bytes", 900, 9, 128, 10, [](Rng& rng, int64_t, int64_t) {
     return static_cast<double>(rng.below(256));
   }));

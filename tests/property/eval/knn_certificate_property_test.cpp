@@ -20,13 +20,15 @@ void check_bounds(const knn_cases::Case& input, Metric metric) {
   std::vector<double> mean(dimensions), zero(dimensions);
   for (int64_t i = 0; i < input.n; ++i) {
     const float* x = input.base_view().row(i);
-    for (std::size_t j = 0; j < dimensions; ++j) mean[j] += x[j] * unit(x) / double(input.n);
+    const double factor = unit(x) / static_cast<double>(input.n);
+    for (std::size_t j = 0; j < dimensions; ++j) mean[j] += x[j] * factor;
   }
   const std::vector<double>& query_mean = metric == Metric::kL2 ? mean : zero;
   const auto norm = [&](const float* x, const std::vector<double>& centre) {
+    const double factor = unit(x);
     double sum = 0;
     for (std::size_t j = 0; j < dimensions; ++j) {
-      const double value = x[j] * unit(x) - centre[j];
+      const double value = x[j] * factor - centre[j];
       sum += value * value;
     }
     return std::sqrt(sum);
@@ -47,16 +49,18 @@ void check_bounds(const knn_cases::Case& input, Metric metric) {
       l2 ? base_scale * base_scale : base_scale * query_scale / (metric == Metric::kCosine ? 2 : 1);
   for (int64_t q = 0; q < input.nq; ++q) {
     const float* query = input.query_view().row(q);
+    const double query_unit = unit(query);
     const KnnQuery bounds = certificate.query(norm(query, query_mean) * query_scale);
     // Intervals of all rows, shifted by the exact distance, must have a point in common.
     double low = -std::numeric_limits<double>::infinity();
     double high = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < input.n; ++i) {
       const float* x = input.base_view().row(i);
+      const double base_unit = unit(x);
       float acc = 0;
       for (std::size_t j = 0; j < dimensions; ++j) {
-        acc = std::fma(knn_element(query[j], unit(query), query_mean[j], query_scale),
-                       knn_element(x[j], unit(x), mean[j], base_scale), acc);
+        acc = std::fma(knn_element(query[j], query_unit, query_mean[j], query_scale),
+                       knn_element(x[j], base_unit, mean[j], base_scale), acc);
       }
       const double raw = metric == Metric::kCosine ? 1 : std::sqrt(exact_dot(x, x, d));
       const KnnRow row = certificate.row(norm(x, mean) * base_scale, raw * base_scale);
