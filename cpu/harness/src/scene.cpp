@@ -73,27 +73,27 @@ std::optional<std::string> Scene::fault(const int32_t* ids) const {
 
 std::optional<std::string> answer_fault(const int32_t* ids, int k, int64_t n) {
   const int expected = static_cast<int>(std::min<int64_t>(k, n));
-  for (int j = 0; j < k; ++j) {
-    if (j < expected && (ids[j] < 0 || ids[j] >= n)) {
+  for (int j = 0; j < expected; ++j) {
+    if (ids[j] < 0 || ids[j] >= n)
       return fmt::format("place {} holds id {}, n is {}", j, ids[j], n);
-    }
-    if (j >= expected && ids[j] != -1) {
-      return fmt::format("place {} holds id {} where -1 is due (n {}, k {})", j, ids[j], n, k);
-    }
   }
-  // Few ids: quadratic is fastest; sorted otherwise.
-  if (expected <= 16) {
+  if (expected <= 16) {  // few ids: quadratic is fastest
     for (int i = 0; i < expected; ++i) {
       for (int j = 0; j < i; ++j) {
         if (ids[i] == ids[j]) return fmt::format("id {} twice, places {} and {}", ids[i], j, i);
       }
     }
-    return std::nullopt;
+  } else {
+    std::vector<int32_t> sorted(ids, ids + expected);
+    std::sort(sorted.begin(), sorted.end());
+    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    if (twice != sorted.end()) return fmt::format("id {} twice", *twice);
   }
-  std::vector<int32_t> sorted(ids, ids + expected);
-  std::sort(sorted.begin(), sorted.end());
-  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
-  if (twice != sorted.end()) return fmt::format("id {} twice", *twice);
+  for (int j = expected; j < k; ++j) {
+    if (ids[j] != -1) {
+      return fmt::format("place {} holds id {} where -1 is due (n {}, k {})", j, ids[j], n, k);
+    }
+  }
   return std::nullopt;
 }
 
