@@ -35,13 +35,7 @@ class Builder {
     current_.behaviour.insert(current_.behaviour.end(), behaviour.begin(), behaviour.end());
     current_.advantage.insert(current_.advantage.end(), completion.size(), trajectory.advantage);
     current_.weight.insert(current_.weight.end(), completion.size(), weight);
-    if (const auto matcher = matcher_ ? matcher_(trajectory.role) : nullptr) {
-      append_allowed(*matcher, completion, config_.vocab_size, allowed_);
-      masked_ = true;
-    } else {
-      allowed_.resize(
-          allowed_.size() + completion.size() * static_cast<std::size_t>(config_.vocab_size), 1);
-    }
+    allow(trajectory);
   }
 
   std::vector<MicroBatch> take() {
@@ -50,6 +44,21 @@ class Builder {
   }
 
  private:
+  // A row of ones for every token without a matcher, but none at all until a matcher is met: masks
+  // of a large vocabulary are large.
+  void allow(const Trajectory& trajectory) {
+    const auto matcher = matcher_ ? matcher_(trajectory.role) : nullptr;
+    masked_ |= matcher != nullptr;
+    if (!masked_) return;
+    const auto width = static_cast<std::size_t>(config_.vocab_size);
+    const std::size_t before = current_.targets.size() - trajectory.completion.tokens.size();
+    allowed_.resize(before * width, 1);
+    if (matcher) {
+      append_allowed(*matcher, trajectory.completion.tokens, config_.vocab_size, allowed_);
+    }
+    allowed_.resize(current_.targets.size() * width, 1);
+  }
+
   void finish() {
     if (masked_) {
       const auto tokens = static_cast<int64_t>(current_.targets.size());

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -125,6 +126,8 @@ int64_t Policy::parameters() const {
   for (const auto& [name, parameter] : impl_->parameters) count += parameter.numel();
   return count;
 }
+
+int64_t Policy::steps() const { return impl_->optimizer.steps(); }
 
 const std::string& Policy::config_json() const { return impl_->config_json; }
 
@@ -267,10 +270,12 @@ void Policy::load(const std::filesystem::path& folder) {
   const std::filesystem::path optimizer_file = folder / "optimizer.safetensors";
   if (std::filesystem::exists(optimizer_file)) {
     Checkpoint moments = read_checkpoint(optimizer_file, at::kFloat);
-    if (!moments.metadata.contains("step") ||
-        moments.metadata["step"] != weights.metadata["step"]) {
+    const std::string step = moments.metadata["step"];
+    int64_t steps = 0;
+    if (std::from_chars(step.data(), step.data() + step.size(), steps).ec != std::errc() ||
+        step != weights.metadata["step"]) {
       refuse(fmt::format("model.safetensors is of step \"{}\", optimizer.safetensors of \"{}\"",
-                         weights.metadata["step"], moments.metadata["step"]));
+                         weights.metadata["step"], step));
     }
     TensorMap first;
     TensorMap second;
@@ -280,7 +285,7 @@ void Policy::load(const std::filesystem::path& folder) {
     }
     check_parameters(impl_->config, first, optimizer_file.string() + " (exp_avg)");
     check_parameters(impl_->config, second, optimizer_file.string() + " (exp_avg_sq)");
-    optimizer.restore(std::move(first), std::move(second), std::stoll(moments.metadata["step"]));
+    optimizer.restore(std::move(first), std::move(second), steps);
   }
   std::optional<TensorMap> reference;
   const std::filesystem::path reference_file = folder / "reference.safetensors";

@@ -53,6 +53,7 @@ TEST_F(PolicyCheckpoint, ContinuesBitForBit) {
     before.save(at("middle"));
     Policy after(toy::config(), 99);
     after.load(at("middle"));
+    EXPECT_EQ(after.steps(), 6);
     train(after, 3, 2, beta);
     after.save(at("resumed"));
     for (const char* file : {"config.json", "model.safetensors", "optimizer.safetensors"}) {

@@ -201,6 +201,31 @@ TEST(PolicyUpdate, DoesNotDependOnMicroBatchesOrOrder) {
   }
 }
 
+// Some roles may have a matcher and others none.
+TEST(PolicyUpdate, MasksOnlyWhatHasAMatcher) {
+  Policy policy(toy::config(), 4);
+  const std::vector<std::vector<int32_t>> prompts{{2, 3}};
+  std::vector<Trajectory> batch;
+  for (const bool free : {true, false, true}) {
+    const auto matcher = [&](int64_t) { return free ? nullptr : toy::any_length(0); };
+    for (const Completion& c : policy.sample(prompts, 2, 200, toy::kEnd, matcher, {1.0, 1})) {
+      Trajectory& t = batch.emplace_back();
+      t.role = free ? harness::Role::kConstruction : harness::Role::kSearch;
+      t.prompt = prompts[0];
+      t.completion = c;
+      t.completion.finished = true;
+      t.advantage = 1;
+    }
+  }
+  UpdateOptions options;
+  options.epsilon_low = options.epsilon_high = 1e-4;
+  const auto matcher = [](harness::Role role) {
+    return role == harness::Role::kSearch ? toy::any_length(0) : nullptr;
+  };
+  EXPECT_EQ(policy.update(batch, matcher, options).clip_ratio_region_mean, 0);
+  EXPECT_NEAR(policy.update(batch, matcher, options).loss, -1, 0.05);
+}
+
 // The gradient that reaches the weights is the formula's: plain finite differences of the loss that
 // update() reports, along the step that a tiny learning rate takes.
 TEST(PolicyUpdate, DescendsItsLoss) {

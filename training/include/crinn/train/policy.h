@@ -77,6 +77,8 @@ class Policy {
   Policy(Policy&&) noexcept;
 
   int64_t parameters() const;
+  /// Optimiser steps taken, by update() and imitate() together; saved and loaded.
+  int64_t steps() const;
   const std::string& config_json() const;
 
   /// n completions of every prompt, prompt-major. KV-cached and batched; matcher(i) gives sequence
