@@ -37,7 +37,8 @@ class Error : public std::runtime_error {
 std::string_view to_string(ErrorCategory category);
 
 /// Runs a tool's body, reports an Error or any other exception on stderr as "TOOL: message", and
-/// returns the process's exit code. The only place where exceptions are caught.
+/// returns the process's exit code. The only place where exceptions are caught. Logs go to stderr
+/// from here on: stdout is the tool's own.
 int run_tool(std::string_view tool, int (*body)(int, char**), int argc, char** argv);
 
 }  // namespace crinn
