@@ -56,6 +56,12 @@ System load_system(std::string_view name) {
     throw Error(ErrorCategory::kUsage,
                 fmt::format("load_system: '{}' is none of: baseline, champion", name));
   }
+  const std::filesystem::path folder = harness::module_folder() / name;
+  if (!std::filesystem::is_directory(folder)) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("load_system: there is no {} here (no folder {}); available: baseline",
+                            name, folder.string()));
+  }
   return {std::string(name), harness::load_triple(name), false};
 }
 

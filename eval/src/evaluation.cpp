@@ -42,6 +42,16 @@ std::vector<SystemPoint> average_points(const harness::Measurement& measurement,
   return points;
 }
 
+/// The first line that names an error, else the first: compilers begin with where they are.
+std::string_view telling_line(std::string_view evidence) {
+  const std::size_t error = evidence.find("error:");
+  const std::size_t before = evidence.rfind('\n', error);
+  if (error != std::string_view::npos && before != std::string_view::npos) {
+    evidence.remove_prefix(before + 1);
+  }
+  return evidence.substr(0, evidence.find('\n'));
+}
+
 }  // namespace
 
 SystemResult summarise(const harness::Measurement& measurement, Side side, std::string name,
@@ -117,7 +127,7 @@ std::string verdict_line(const SystemResult& system) {
   std::string line =
       fmt::format("{}: {} (stage {})", system.name, harness::to_string(system.verdict.outcome),
                   harness::to_string(system.verdict.stage));
-  if (!evidence.empty()) line += ": " + evidence.substr(0, evidence.find('\n'));
+  if (!evidence.empty()) line += fmt::format(": {}", telling_line(evidence));
   return line;
 }
 

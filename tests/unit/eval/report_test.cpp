@@ -30,7 +30,8 @@ TEST(RenderJson, HasTheDocumentedSchema) {
   const auto& candidate = json.at("candidate");
   EXPECT_EQ(candidate.at("outcome"), "does not compile");
   EXPECT_EQ(candidate.at("stage"), "syntax");
-  EXPECT_EQ(candidate.at("evidence"), "a.h:1: error: <x>\nsecond line");
+  EXPECT_EQ(candidate.at("evidence"),
+            "In file included from unit.cpp:2:\na.h:1: error: <x>\nthird line");
   EXPECT_TRUE(candidate.at("auc_ratio").is_null());
   EXPECT_EQ(candidate.at("qps_ratio").size(), 4u);
   EXPECT_TRUE(candidate.at("qps_ratio").at("0.90").is_null());

@@ -47,7 +47,7 @@ inline Evaluation sample_evaluation() {
   harness::Measurement broken;
   broken.outcome = harness::Outcome::kDoesNotCompile;
   broken.stage = harness::Stage::kSyntax;
-  broken.evidence = "a.h:1: error: <x>\nsecond line";
+  broken.evidence = "In file included from unit.cpp:2:\na.h:1: error: <x>\nthird line";
   e.systems.push_back(summarise(broken, Side::kCandidate, "search=broken.h", 0.85, 0.95));
   e.systems.back().candidate = true;
   return e;

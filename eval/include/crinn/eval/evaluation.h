@@ -75,7 +75,7 @@ SystemResult summarise(const harness::Measurement& measurement, Side side, std::
 std::string format_ratio(const Interval& ratio);
 
 /// "search=my_search.h: valid, 1.31x [1.27, 1.35] the baseline's area"; for an invalid one its
-/// outcome, stage and the first line of the evidence.
+/// outcome, stage and the telling line of the evidence.
 std::string verdict_line(const SystemResult& system);
 
 }  // namespace crinn::eval
