@@ -95,4 +95,13 @@ inline HugeArray<int32_t> place_rows(const GraphView& graph, const Placement& pl
   return rows;
 }
 
+/// The vectors by place [n, d]: what a code table is made from when nodes are reordered.
+inline HugeArray<float> place_vectors(MatrixView<const float> base, const Placement& placement) {
+  HugeArray<float> rows(static_cast<std::size_t>(base.rows * base.cols));
+  for (int64_t place = 0; place < base.rows; ++place) {
+    std::copy_n(base.row(placement.id_at(place)), base.cols, rows.data() + place * base.cols);
+  }
+  return rows;
+}
+
 }  // namespace crinn::ann
