@@ -53,7 +53,7 @@ void require(bool holds, const char* layer, const std::string& detail) {
 
 }  // namespace
 
-Layers probe_layers() {
+Layers probe_layers(int core) {
   Layers layers;
   WorkerSpec spec;
   const SharedMemory base = [] {
@@ -62,7 +62,7 @@ Layers probe_layers() {
     return memory;
   }();
   spec.base = &base;
-  spec.core = allowed_cores().back();
+  spec.core = core;
   auto worker = WorkerProcess::start(spec, 30);
   if (!worker) {
     throw Error(ErrorCategory::kDevice, "isolation: the probe failed: " + worker.error().evidence);

@@ -14,9 +14,9 @@ struct Layers {
   int64_t empty_worker_bytes = 0;    ///< private memory of a worker without a module
 };
 
-/// Starts a worker without a module and looks at it from outside. Throws Error (device) that names
-/// a mandatory layer which is missing.
-Layers probe_layers();
+/// Starts a worker without a module on `core` and looks at it from outside. Throws Error (device)
+/// that names a mandatory layer which is missing.
+Layers probe_layers(int core);
 
 /// CPUs that this process may run on, ascending.
 std::vector<int> allowed_cores();

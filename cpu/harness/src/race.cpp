@@ -9,6 +9,8 @@
 #include <numeric>
 
 #include "crinn/base/rng.h"
+#include "deck.h"
+#include "slices.h"
 
 namespace crinn::harness {
 namespace {
@@ -19,43 +21,6 @@ constexpr double kWallOverCpu = 1.03, kWakeUpSeconds = 1.5e-4;
 constexpr double kRepeatSpeedUp = 1.5;
 constexpr std::size_t kMinRepeats = 3;
 constexpr double kLatencySeconds = 0.02;
-
-// Deals queries in a secret order, each once before any comes again.
-class Deck {
- public:
-  Deck(int64_t count, Rng& rng) : cards_(static_cast<std::size_t>(count)), rng_(rng) {
-    std::iota(cards_.begin(), cards_.end(), 0);
-    rng_.shuffle(cards_);
-  }
-  std::vector<int64_t> deal(int64_t count) {
-    count = std::min<int64_t>(count, static_cast<int64_t>(cards_.size()));
-    if (next_ + static_cast<std::size_t>(count) > cards_.size()) {
-      rng_.shuffle(cards_);
-      next_ = 0;
-    }
-    const auto first = cards_.begin() + static_cast<std::ptrdiff_t>(next_);
-    next_ += static_cast<std::size_t>(count);
-    return {first, first + static_cast<std::ptrdiff_t>(count)};
-  }
-
- private:
-  std::vector<int64_t> cards_;
-  std::size_t next_ = 0;
-  Rng& rng_;
-};
-
-struct Slice {
-  std::vector<int64_t> queries;
-  BatchResult result;
-  bool disturbed = false;
-};
-
-struct PointState {
-  int ef = 0;
-  double estimate = 0;  ///< seconds a query
-  std::vector<Slice> slices;
-  std::vector<float> latency;
-};
 
 struct Side {
   explicit Side(Runner started) : runner(std::move(started)) {}
@@ -121,7 +86,7 @@ class Instance {
     for (int s : {kBaseline, kCandidate}) {
       auto& points = s == kBaseline ? out.baseline : out.candidate;
       for (const PointState& state : sides_[static_cast<std::size_t>(s)].points) {
-        points.push_back(summarize(state));
+        points.push_back(summarize(state, scene_));
         slices += static_cast<int64_t>(state.slices.size());
         disturbed += std::count_if(state.slices.begin(), state.slices.end(),
                                    [](const Slice& slice) { return slice.disturbed; });
@@ -255,38 +220,6 @@ class Instance {
     return std::nullopt;
   }
 
-  RacePoint summarize(const PointState& at) const {
-    RacePoint point;
-    point.ef = at.ef;
-    point.slices = static_cast<int64_t>(at.slices.size());
-    std::vector<double> quiet, all;
-    int64_t queries = 0;
-    double found = 0, distances = 0;
-    for (const Slice& slice : at.slices) {
-      const auto count = static_cast<double>(slice.queries.size());
-      const double seconds = slice.result.cpu_seconds / count;
-      all.push_back(seconds);
-      if (!slice.disturbed) quiet.push_back(seconds);
-      found += recall(scene_, slice.queries, slice.result) * count;
-      distances += static_cast<double>(slice.result.distances);
-      queries += static_cast<int64_t>(slice.queries.size());
-    }
-    point.recall = found / static_cast<double>(queries);
-    point.distances_per_query = distances / static_cast<double>(queries);
-    point.seconds_per_query = trimmed_mean(quiet.size() * 2 >= all.size() ? quiet : all);
-    std::vector<float> latency = at.latency;
-    std::sort(latency.begin(), latency.end());
-    const auto percentile = [&](double p) {
-      if (latency.empty()) return 0.0;
-      const auto at_index = static_cast<std::size_t>(p * static_cast<double>(latency.size() - 1));
-      return static_cast<double>(latency[at_index]);
-    };
-    point.p50_us = percentile(0.50);
-    point.p95_us = percentile(0.95);
-    point.p99_us = percentile(0.99);
-    return point;
-  }
-
   std::vector<Side> sides_;
   const Scene& scene_;
   const RaceOptions& options_;
@@ -295,15 +228,6 @@ class Instance {
 };
 
 }  // namespace
-
-double trimmed_mean(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const std::size_t cut = values.size() / 5;
-  double sum = 0;
-  for (std::size_t i = cut; i < values.size() - cut; ++i) sum += values[i];
-  return sum / static_cast<double>(values.size() - 2 * cut);
-}
 
 tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceSide& candidate,
                                            const Scene& scene, const RaceOptions& options) {

@@ -41,7 +41,4 @@ struct RaceFailure {
 tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceSide& candidate,
                                            const Scene& scene, const RaceOptions& options);
 
-/// Mean of the middle 60 %.
-double trimmed_mean(std::vector<double> values);
-
 }  // namespace crinn::harness

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sweep.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -13,6 +15,7 @@ namespace {
 
 constexpr double kNoGrowth = 5e-4;
 constexpr std::size_t kFirstBatch = 16;
+constexpr double kProbeSeconds = 1;
 
 class Prober {
  public:
@@ -45,10 +48,20 @@ class Prober {
 
   std::optional<Failure> probe(int ef) {
     if (points_.contains(ef)) return std::nullopt;
-    const auto batch = runner_.search(queries_, ef);
+    if (cpu_seconds_ > options_.cpu_seconds) {
+      return Failure{Outcome::kTimedOut,
+                     fmt::format("sweep: {:.1f} s of CPU time up to ef {}", cpu_seconds_, ef)};
+    }
+    // A slow module gets fewer queries; recall needs some.
+    const double most = kProbeSeconds / std::max(slowest_, 1e-9);
+    const auto count = std::min(queries_.size(), static_cast<std::size_t>(std::max(most, 50.0)));
+    const std::span<const int64_t> queries(queries_.data(), count);
+    const auto batch = runner_.search(queries, ef);
     if (!batch) return batch.error();
-    const SweepPoint point{ef, recall(scene_, queries_, *batch),
-                           batch->cpu_seconds / static_cast<double>(queries_.size())};
+    cpu_seconds_ += batch->cpu_seconds;
+    const SweepPoint point{ef, recall(scene_, queries, *batch),
+                           batch->cpu_seconds / static_cast<double>(count)};
+    slowest_ = std::max(slowest_, point.seconds_per_query);
     points_[ef] = point;
     result_.best_recall = std::max(result_.best_recall, point.recall);
     return std::nullopt;
@@ -107,6 +120,7 @@ class Prober {
   std::vector<int64_t> queries_, first_;
   std::map<int, SweepPoint> points_;
   Sweep result_;
+  double cpu_seconds_ = 0, slowest_ = 0;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ struct SweepOptions {
   double top_recall = 0.99;  ///< how far up to look
   int max_ef = 4096;
   int queries = 250;
+  double cpu_seconds = 40;  ///< for all of it; more is kTimedOut
 };
 
 struct SweepPoint {

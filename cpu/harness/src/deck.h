@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "crinn/base/rng.h"
+
+namespace crinn::harness {
+
+/// Deals queries in a secret order, each once before any comes again.
+class Deck {
+ public:
+  Deck(int64_t count, Rng& rng) : cards_(static_cast<std::size_t>(count)), rng_(rng) {
+    std::iota(cards_.begin(), cards_.end(), 0);
+    rng_.shuffle(cards_);
+  }
+  /// At most as many as there are.
+  std::vector<int64_t> deal(int64_t count) {
+    count = std::min<int64_t>(count, static_cast<int64_t>(cards_.size()));
+    if (next_ + static_cast<std::size_t>(count) > cards_.size()) {
+      rng_.shuffle(cards_);
+      next_ = 0;
+    }
+    const auto first = cards_.begin() + static_cast<std::ptrdiff_t>(next_);
+    next_ += static_cast<std::size_t>(count);
+    return {first, first + static_cast<std::ptrdiff_t>(count)};
+  }
+
+ private:
+  std::vector<int64_t> cards_;
+  std::size_t next_ = 0;
+  Rng& rng_;
+};
+
+}  // namespace crinn::harness
