@@ -113,6 +113,7 @@ struct Judge::Impl {
     race_options.core = options.core;
     race_options.seed = seed;
     race_options.prepare_deadline_seconds = options.build_deadline_seconds;
+    race_options.keep_answers = options.keep_answers;
     race_options.check_repeats = options.check_repeats;
     auto raced = race(baseline, candidate, stand.scene(), race_options);
     if (raced) return std::move(*raced);
