@@ -96,11 +96,11 @@ std::vector<Tick> AxisMap::linear_ticks(double spacing) const {
 }
 
 std::vector<Tick> AxisMap::log_ticks() const {
-  // Decades first, then 5s and 2s, then the rest: the caller keeps what finds room.
+  // Decades first, then what halves them, then the rest: the caller keeps what finds room.
   std::vector<Tick> ticks;
   const int first = static_cast<int>(std::floor(std::log10(low_)));
   const int last = static_cast<int>(std::ceil(std::log10(high_)));
-  for (const int digit : {1, 5, 2, 3, 7, 4, 6, 8}) {
+  for (const double digit : {1.0, 5.0, 2.0, 3.0, 7.0, 1.5, 4.0, 6.0, 8.0}) {
     for (int power = first; power <= last; ++power) {
       const double value = digit * std::pow(10.0, power);
       if (inside(value)) ticks.push_back({value, short_number(value)});
