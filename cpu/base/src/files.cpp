@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "crinn/base/error.h"
 
@@ -30,32 +31,50 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 void write_file_atomic(const std::filesystem::path& path, std::string_view content) {
-  const auto fail = [&](const char* what) {
-    throw Error(ErrorCategory::kData, fmt::format("write_file_atomic: cannot {} {}: {}", what,
-                                                  path.string(), std::strerror(errno)));
-  };
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
-  std::string temporary = path.string() + ".XXXXXX";
-  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) fail("create a temporary file beside");
-  std::size_t done = 0;
-  bool ok = true;
-  while (ok && done < content.size()) {
-    const ssize_t wrote = write(fd, content.data() + done, content.size() - done);
+  AtomicFile file(path);
+  file.write(content.data(), content.size());
+  file.commit();
+}
+
+AtomicFile::AtomicFile(std::filesystem::path target) : target_(std::move(target)) {
+  std::error_code error;
+  if (target_.has_parent_path()) std::filesystem::create_directories(target_.parent_path(), error);
+  if (error) {
+    throw Error(ErrorCategory::kData, fmt::format("AtomicFile: cannot create the folder of {}: {}",
+                                                  target_.string(), error.message()));
+  }
+  temporary_ = target_.string() + ".XXXXXX";
+  fd_ = mkostemp(temporary_.data(), O_CLOEXEC);
+  if (fd_ < 0) fail("create a temporary file beside");
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(const void* data, std::size_t bytes) {
+  const char* from = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t wrote = ::write(fd_, from, bytes);
     if (wrote < 0 && errno == EINTR) continue;
-    ok = wrote >= 0;
-    if (ok) done += static_cast<std::size_t>(wrote);
+    if (wrote < 0) fail("write");
+    from += wrote;
+    bytes -= static_cast<std::size_t>(wrote);
   }
-  ok = ok && fchmod(fd, 0644) == 0 && fsync(fd) == 0;
-  const int saved = errno;
-  close(fd);
-  if (!ok || rename(temporary.c_str(), path.c_str()) != 0) {
-    if (!ok) errno = saved;
-    const int reason = errno;
-    unlink(temporary.c_str());
-    errno = reason;
-    fail("write");
-  }
+}
+
+void AtomicFile::commit() {
+  if (fchmod(fd_, 0644) != 0 || fsync(fd_) != 0) fail("write");
+  if (rename(temporary_.c_str(), target_.c_str()) != 0) fail("replace");
+  close(fd_);
+  fd_ = -1;
+}
+
+void AtomicFile::fail(const char* what) const {
+  throw Error(ErrorCategory::kData, fmt::format("AtomicFile: cannot {} {}: {}", what,
+                                                target_.string(), std::strerror(errno)));
 }
 
 TemporaryFolder::TemporaryFolder(std::string_view prefix) {

@@ -20,6 +20,24 @@ TEST(Files, AtomicWriteReplacesAndLeavesNothingBeside) {
   EXPECT_EQ(entries, 1);
 }
 
+TEST(AtomicFile, KeepsTheOldContentUntilCommitAndLeavesNothingWithoutIt) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "file";
+  write_file_atomic(path, "old");
+  {
+    AtomicFile file(path);
+    file.write("new", 3);
+    EXPECT_EQ(read_file(path), "old");
+  }
+  EXPECT_EQ(read_file(path), "old");
+  AtomicFile file(path);
+  file.write("ne", 2);
+  file.write("w", 1);
+  file.commit();
+  EXPECT_EQ(read_file(path), "new");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
 TEST(Files, AMissingFileIsNamed) {
   try {
     read_file("/nonexistent/file");
