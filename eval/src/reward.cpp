@@ -9,8 +9,6 @@ namespace crinn::eval {
 
 namespace {
 
-constexpr double kReportedRecalls[] = {0.90, 0.95, 0.99, 0.999};
-
 double log_ratio(double candidate, double baseline) {
   const double limit = std::log(kLargestRatio);
   if (candidate <= 0 && baseline <= 0) return 0;
@@ -107,7 +105,7 @@ Assessment assess(const harness::Measurement& measurement, double low, double hi
     result.baseline_auc = clamp_to_positive(mean_interval(baseline_areas, measurement.seed));
     result.candidate_auc = clamp_to_positive(mean_interval(candidate_areas, measurement.seed));
     result.auc_ratio = ratio_interval(log_ratios, measurement.seed);
-    for (const double recall : kReportedRecalls) {
+    for (const double recall : kFixedRecalls) {
       std::vector<double> logs;
       for (std::size_t i = 0; i < baseline.size(); ++i) {
         const double b = qps_at(baseline[i], recall), c = qps_at(candidate[i], recall);

@@ -11,9 +11,6 @@
 
 namespace crinn::eval {
 
-/// The recalls that tables quote.
-inline constexpr double kFixedRecalls[] = {0.90, 0.95, 0.99, 0.999};
-
 /// One ef of one system: means over the instances (geometric for QPS).
 struct SystemPoint {
   int ef = 0;

@@ -48,12 +48,15 @@ Interval mean_interval(std::span<const double> values, uint64_t seed = 0);
 /// Geometric mean of ratios from their logarithms: exp of mean_interval. One: [0, inf].
 Interval ratio_interval(std::span<const double> log_ratios, uint64_t seed = 0);
 
+/// The recalls at which QPS is quoted.
+inline constexpr double kFixedRecalls[] = {0.90, 0.95, 0.99, 0.999};
+
 struct Assessment {
   double reward = 0;   ///< log of the area ratio; at most kInvalidCeiling for invalid candidates
   Interval auc_ratio;  ///< candidate's area / baseline's area of the same race
   Interval baseline_auc, candidate_auc;
   std::vector<std::pair<double, Interval>>
-      qps_ratio;  ///< at recall .90 .95 .99 .999, where both reach it in every instance
+      qps_ratio;  ///< at kFixedRecalls, where both reach it in every instance
 };
 
 /// Rewards of invalid candidates lie below every valid one's, ordered by how far they came: a valid
