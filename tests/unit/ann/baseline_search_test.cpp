@@ -55,6 +55,27 @@ TEST(Baseline, ReturnsUniqueIdsOfHighRecallForAnySizeDimensionAndMetric) {
   }
 }
 
+TEST(Baseline, FindsTheNearestByLookingAtAFewOnly) {
+  for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+    for (const int64_t d : {20, 140}) {
+      const test::Rows base = test::make_rows(4000, d, metric, 3);
+      const test::Rows queries = test::make_rows(40, d, metric, 4);
+      const Graph graph = build(base, metric);
+      const BaselinePipeline pipeline({base.view(), metric, graph, 1, 1});
+      auto scratch = pipeline.make_scratch();
+      double total = 0;
+      for (int64_t q = 0; q < queries.n; ++q) {
+        std::vector<int32_t> ids(10);
+        pipeline.search(queries.view().row(q), 10, 150, scratch, ids.data());
+        total += test::recall(base, queries.view().row(q), metric, ids.data(), 10);
+      }
+      SCOPED_TRACE(testing::Message() << to_string(metric) << " d " << d);
+      EXPECT_GE(total / static_cast<double>(queries.n), 0.9);
+      EXPECT_LT(scratch.search.distance_count, static_cast<uint64_t>(queries.n) * 2200);
+    }
+  }
+}
+
 TEST(Baseline, AnswersDoNotDependOnEarlierQueries) {
   const test::Rows base = test::make_rows(2000, 32, Metric::kL2, 3);
   const test::Rows queries = test::make_rows(50, 32, Metric::kL2, 4);

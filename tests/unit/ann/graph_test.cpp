@@ -87,7 +87,7 @@ TEST(AddEdges, AppendsThenPrunesAndDoesNotDependOnThreads) {
     const auto half = edges.begin() + 2000;
     std::vector<Edge> first(edges.begin(), half), second(half, edges.end());
     add_edges(graph, first, {.degree = 8}, line, threads);
-    add_edges(graph, second, {.degree = 8}, line, threads);
+    add_edges(graph, second, {.degree = 8, .fill = true}, line, threads);
   }
   for (int64_t i = 0; i < n; ++i) {
     std::set<int32_t> seen;

@@ -95,6 +95,20 @@ TYPED_TEST(AnyPool, OrdersNegativeEstimatesOfInnerProducts) {
   EXPECT_EQ(ids(kept), (std::vector<int32_t>{170, 130, 110}));
 }
 
+TYPED_TEST(AnyPool, KeepsAsManyAsAskedForAmongTies) {
+  TypeParam pool;
+  for (const int ef : {1, 7, 40}) {
+    pool.reset(ef);
+    for (int32_t id = 0; id < 300; ++id) pool.insert(static_cast<float>(300 - id) / 100, id);
+    for (int32_t id = 300; id < 600; ++id) pool.insert(0.001f, id);
+    std::vector<Candidate> kept;
+    pool.drain(kept);
+    ASSERT_EQ(kept.size(), static_cast<std::size_t>(ef));
+    EXPECT_EQ(pool.size(), ef);
+    for (const Candidate& candidate : kept) EXPECT_EQ(candidate.estimate, 0.001f);
+  }
+}
+
 TYPED_TEST(AnyPool, RefusesNotANumber) {
   TypeParam pool;
   pool.reset(3);
