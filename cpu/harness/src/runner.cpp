@@ -54,23 +54,23 @@ Expected<Runner> Runner::start(const System& system, const Scene& scene, int cor
   return runner;
 }
 
-Expected<protocol::Message> Runner::send(protocol::Op op, std::span<const int64_t> queries, int ef,
-                                         BatchResult& result) {
-  const int64_t count = static_cast<int64_t>(queries.size());
-  const int64_t d = scene_->d();
-  char* exchange = worker_.exchange() - protocol::kExchangeHeaderBytes;
-  auto* vectors = reinterpret_cast<float*>(exchange + protocol::kExchangeHeaderBytes);
-  for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(vectors + i * d, scene_->query(queries[static_cast<std::size_t>(i)]),
-                static_cast<std::size_t>(d) * sizeof(float));
+void Runner::place(std::span<const int64_t> queries) {
+  auto* vectors = reinterpret_cast<float*>(worker_.exchange());
+  const auto d = static_cast<std::size_t>(scene_->d());
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    std::memcpy(vectors + i * d, scene_->query(queries[i]), d * sizeof(float));
   }
+}
+
+Expected<BatchResult> Runner::run(protocol::Op op, int64_t count, int ef) {
+  char* exchange = worker_.exchange() - protocol::kExchangeHeaderBytes;
   auto* ids = reinterpret_cast<int32_t*>(exchange + results_offset(*scene_));
   const int64_t id_count = count * scene_->k();
   std::fill(ids, ids + id_count, kPoison);
 
   protocol::Message request;
   request.op = op;
-  request.d = d;
+  request.d = scene_->d();
   request.k = scene_->k();
   request.ef = ef;
   request.count = count;
@@ -78,10 +78,11 @@ Expected<protocol::Message> Runner::send(protocol::Op op, std::span<const int64_
   request.result_offset = results_offset(*scene_);
   request.extra_offset = latencies_offset(*scene_);
   const Clocks before = worker_.clocks();
-  auto reply =
+  const auto reply =
       worker_.call(request, kBatchDeadline, fmt::format("search (ef {}, {} queries)", ef, count));
-  if (!reply) return reply;
+  if (!reply) return tl::make_unexpected(reply.error());
   const Clocks after = worker_.clocks();
+  BatchResult result;
   // From the last reading on: what a module burns between two batches is charged to the next.
   result.cpu_seconds = after.cpu - cpu_mark_;
   cpu_mark_ = after.cpu;
@@ -90,31 +91,34 @@ Expected<protocol::Message> Runner::send(protocol::Op op, std::span<const int64_
   distances_ = reply->distances;
   result.ids.assign(ids, ids + id_count);
   for (int64_t i = 0; i < count; ++i) {
-    if (const auto fault = scene_->fault(result.ids.data() + i * scene_->k())) {
-      const bool stale = result.ids[static_cast<std::size_t>(i * scene_->k())] == kPoison;
-      return tl::make_unexpected(
-          Failure{Outcome::kWrong, fmt::format("search (ef {}, query {} of {}): {}", ef, i, count,
-                                               stale ? "no result was written" : *fault)});
+    const int32_t* answer = result.ids.data() + i * scene_->k();
+    if (const auto fault = scene_->fault(answer)) {
+      return tl::make_unexpected(Failure{
+          Outcome::kWrong, fmt::format("search (ef {}, query {} of {}): {}", ef, i, count,
+                                       *answer == kPoison ? "no result was written" : *fault)});
     }
   }
-  return reply;
+  return result;
 }
 
 Expected<BatchResult> Runner::search(std::span<const int64_t> queries, int ef) {
-  BatchResult result;
-  const auto reply = send(protocol::Op::kSearch, queries, ef, result);
-  if (!reply) return tl::make_unexpected(reply.error());
-  return result;
+  place(queries);
+  return run(protocol::Op::kSearch, static_cast<int64_t>(queries.size()), ef);
+}
+
+Expected<BatchResult> Runner::search(const std::vector<float>& vectors, int ef) {
+  std::memcpy(worker_.exchange(), vectors.data(), vectors.size() * sizeof(float));
+  return run(protocol::Op::kSearch, static_cast<int64_t>(vectors.size()) / scene_->d(), ef);
 }
 
 Expected<std::vector<float>> Runner::latencies(std::span<const int64_t> queries, int ef,
                                                std::vector<int32_t>* ids) {
-  BatchResult result;
-  const auto reply = send(protocol::Op::kSearchTimed, queries, ef, result);
-  if (!reply) return tl::make_unexpected(reply.error());
-  if (ids != nullptr) *ids = std::move(result.ids);
+  place(queries);
+  auto result = run(protocol::Op::kSearchTimed, static_cast<int64_t>(queries.size()), ef);
+  if (!result) return tl::make_unexpected(result.error());
   const auto* values = reinterpret_cast<const float*>(
       worker_.exchange() - protocol::kExchangeHeaderBytes + latencies_offset(*scene_));
+  if (ids != nullptr) *ids = std::move(result->ids);
   return std::vector<float>(values, values + queries.size());
 }
 

@@ -36,6 +36,8 @@ class Runner {
   /// Runs these queries at this effort. Results are poisoned before, copied out after, and
   /// checked: an answer that is none is kWrong.
   Expected<BatchResult> search(std::span<const int64_t> queries, int ef);
+  /// The same with vectors [count, d] that are no queries of the workload.
+  Expected<BatchResult> search(const std::vector<float>& vectors, int ef);
   /// Single queries, latency of each in microseconds as seen inside the worker. `ids` (may be null)
   /// receives the answers [count, k].
   Expected<std::vector<float>> latencies(std::span<const int64_t> queries, int ef,
@@ -47,8 +49,10 @@ class Runner {
 
  private:
   Runner(WorkerProcess worker, const Scene& scene) : worker_(std::move(worker)), scene_(&scene) {}
-  Expected<protocol::Message> send(protocol::Op op, std::span<const int64_t> queries, int ef,
-                                   BatchResult& result);
+  /// Puts queries where the worker reads them.
+  void place(std::span<const int64_t> queries);
+  /// Runs what was placed.
+  Expected<BatchResult> run(protocol::Op op, int64_t count, int ef);
 
   WorkerProcess worker_;
   const Scene* scene_;

@@ -14,7 +14,7 @@ using testing::TinyData;
 
 TEST(Judge, MeasuresATripleAgainstItself) {
   const TinyData data;
-  const TemporaryFolder folder;
+  const TemporaryFolder folder;  // nothing cached
   Judge judge(quick_options(folder.path()), data.workload());
   const Measurement m = judge.judge(plain_triple(), plain_triple(), 1);
   ASSERT_EQ(m.outcome, Outcome::kValid) << to_string(m.stage) << ": " << m.evidence;
@@ -38,7 +38,6 @@ TEST(Judge, MeasuresATripleAgainstItself) {
   EXPECT_GT(m.candidate_cost.index_bytes, 1500 * 16 * 4);
   EXPECT_FALSE(m.layers.empty());
   EXPECT_EQ(to_json(measurement_from_json(to_json(m))), to_json(m));
-  std::printf("%s\n", to_json(m).c_str());
 }
 
 }  // namespace
