@@ -53,8 +53,8 @@ class Codes {
 };
 
 /// Best-first search over the graph with codes in a separate table. It starts at the nearest entry
-/// point, keeps a sorted pool of `ef`, and fetches the codes of a node's neighbours and the next
-/// node's adjacency before they are needed.
+/// point, keeps a sorted pool of `ef`, and fetches the codes of a node's neighbours and the
+/// adjacency of what enters the pool before they are needed.
 class Search {
  public:
   static constexpr bool kExactEstimates = false;
@@ -97,7 +97,8 @@ class Search {
       score(scratch, scratch.fresh.data(), count);
       for (int i = 0; i < count; ++i) {
         const auto at = static_cast<std::size_t>(i);
-        scratch.pool.insert(scratch.estimates[at], scratch.fresh[at]);
+        const int32_t place = scratch.fresh[at];
+        if (scratch.pool.insert(scratch.estimates[at], place)) fetch_row(place);
       }
     }
     scratch.pool.drain(out);
