@@ -64,7 +64,8 @@ TEST(Verdict, DoesNotCompileWithTheCompilersWords) {
   EXPECT_EQ(m.outcome, Outcome::kDoesNotCompile) << summary(m);
   EXPECT_EQ(m.stage, Stage::kSyntax);
   EXPECT_NE(m.evidence.find("search.h:"), std::string::npos) << m.evidence;
-  EXPECT_EQ(m.evidence.find("/work"), std::string::npos) << "no path of the machine";
+  EXPECT_EQ(m.evidence.find(CRINN_TEST_CACHE), std::string::npos) << "no path of the machine";
+  EXPECT_EQ(m.evidence.find("crinn-compile"), std::string::npos) << m.evidence;
 }
 
 TEST(Verdict, DoesNotCompileWithoutTheContract) {
