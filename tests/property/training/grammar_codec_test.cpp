@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <sstream>
+#include <string>
 
 #include "crinn/base/error.h"
 
@@ -137,6 +139,40 @@ TEST(GrammarCodec, CrossoversAreValidAndMixOnlyTheirParents) {
       ASSERT_EQ(codec().crossover(role, a, a, rng).empty(), false);
     }
     EXPECT_GT(changed, kDraws * 9 / 10);
+  }
+}
+
+TEST(GrammarCodec, ProgramsAreShortNarrowAndIncludeOnlyWhatModulesMay) {
+  const std::set<std::string> standard = {
+      "algorithm", "array",  "bit",     "cmath", "cstddef",     "cstdint", "cstring",
+      "limits",    "memory", "numeric", "span",  "type_traits", "utility", "vector"};
+  for (const Role role : kRoles) {
+    Rng rng(10);
+    for (int i = 0; i < 1000; ++i) {
+      const std::string completion = codec().random_completion(role, rng);
+      std::istringstream text(codec().render(role, completion).text);
+      int lines = 0;
+      for (std::string line, before = "?"; std::getline(text, line); before = line) {
+        ++lines;
+        ASSERT_LE(line.size(), 100u) << line << "\n" << completion;
+        ASSERT_TRUE(line.empty() || line.back() != ' ') << line;
+        ASSERT_FALSE(line.empty() && before.empty()) << "two blank lines: " << completion;
+        ASSERT_EQ(line.find("${"), std::string::npos) << line;
+        if (!line.starts_with("#include")) continue;
+        const std::string name = line.substr(10, line.size() - 11);
+        ASSERT_TRUE(standard.contains(name) || name == "crinn/ann/module.h" ||
+                    name.starts_with("crinn/ann/toolbox/"))
+            << line;
+      }
+      ASSERT_LE(lines, 300) << completion;
+    }
+  }
+}
+
+TEST(GrammarCodec, TheFirstExampleIsTheOneNearTheBaseline) {
+  for (const Role role : kRoles) {
+    ASSERT_FALSE(codec().grammar(role).examples().empty());
+    EXPECT_EQ(codec().grammar(role).examples()[0].name, "baseline");
   }
 }
 
