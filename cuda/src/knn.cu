@@ -256,6 +256,11 @@ class Search {
 }  // namespace
 
 DeviceStatus device_status() {
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    cudaGetLastError();
+    return {false, "", "no CUDA device can be used: no NVIDIA driver is installed"};
+  }
   int count = 0;
   if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0) {
     cudaGetLastError();  // the error is reported here, and must not surface at a later launch

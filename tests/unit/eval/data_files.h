@@ -25,6 +25,7 @@ std::string bytes(T value) {
 }
 
 inline std::filesystem::path save(const std::filesystem::path& path, const std::string& content) {
+  std::filesystem::remove(path);  // rewriting in place makes ext4 flush at once
   std::ofstream(path, std::ios::binary) << content;
   return path;
 }
