@@ -110,6 +110,7 @@ ScalarQuantizer::ScalarQuantizer(MatrixView<const float> sample, int bits, Scale
       if (!(width > 1e-30f)) width = *std::max_element(values.begin(), values.end());
     }
     for (int64_t j = 0; j < d; ++j) set_step(j, width);
+    global_step_ = step_[0];
     return;
   }
   if (quantile == 0) quantile = default_quantile(bits);

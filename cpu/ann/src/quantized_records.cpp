@@ -38,9 +38,7 @@ QuantizedRecords::QuantizedRecords(MatrixView<const float> base, Metric metric, 
   }
   quantizer_ = ScalarQuantizer({sample.data(), static_cast<int64_t>(rows.size()), m_}, bits,
                                params.scale, params.quantile);
-  if (params.scale == ScaleRule::kGlobal && !inner_product_) {
-    between_scale_ = quantizer_.step()[0] * quantizer_.step()[0];
-  }
+  if (!inner_product_) between_scale_ = quantizer_.global_step() * quantizer_.global_step();
   projected_mean_.resize(static_cast<std::size_t>(capacity));
   projection_.apply(projection_.mean(), projected_mean_.data());
   mean_square_ = dot(projection_.mean(), projection_.mean(), d_);
@@ -103,17 +101,28 @@ void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
     query.shift = dot(centered, centered, d_);
     source = centered;
   }
-  projection_.apply_query(source, projected, query.bytes.data());
-  // The steps go into the query, the centres into a constant.
-  float constant = 0;
-  for (int64_t i = 0; i < m_; ++i) {
-    constant += projected[i] * quantizer_.center()[i];
-    projected[i] *= quantizer_.step()[i];
+  if (projection_.kind() == ProjectionKind::kNone && quantizer_.global_step() > 0) {
+    return finish_prepare(source, 0, quantizer_.global_step(), query);
   }
+  projection_.apply_query(source, projected, query.bytes.data());
+  if (quantizer_.global_step() > 0) {
+    return finish_prepare(projected, 0, quantizer_.global_step(), query);
+  }
+  // The steps go into the query, the centres into a constant.
+  const float constant = dot(projected, quantizer_.center(), m_);
+  const float* step = quantizer_.step();
+  for (int64_t i = 0; i < m_; ++i) projected[i] *= step[i];
+  finish_prepare(projected, constant, 1.0f, query);
+}
+
+/// Rounds values [m], which are in units of 1 / step.
+void QuantizedRecords::finish_prepare(const float* values, float constant, float step,
+                                      QuantizedQuery& query) const {
   const int bits = quantizer_.bits();
   int8_t* codes = bits == 8 ? query.codes.data()
                             : query.bytes.data() + round_up(projection_.work_capacity(), 64);
-  const Int8Scale scale = quantize_int8(projected, m_, codes);
+  Int8Scale scale = quantize_int8(values, m_, codes);
+  scale.scale *= step;
   if (bits != 8) {
     for (int64_t s = 0; s * code_bytes_ < m_; ++s) {
       std::memcpy(query.codes.data() + s * record_bytes_, codes + s * code_bytes_,

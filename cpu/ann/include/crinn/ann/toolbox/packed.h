@@ -66,37 +66,25 @@ inline __m512i add_packed(__m512i acc, __m512i bytes, const int8_t* query, int64
   return acc;
 }
 
-/// kGroups groups of 16 lanes; short code words are split over several sums to hide latency.
+/// kGroups groups of 16 lanes. One sum a lane: two would shorten the chain of a record, but chains
+/// of consecutive records overlap anyway, and more sums measured slower.
 template <int kBits, int kGroups>
 inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, const int8_t* query,
                        int64_t plane, int32_t bias, int32_t* out) {
-  constexpr int kSums = kGroups == 1 ? 4 : kGroups == 2 ? 2 : 1;
-  __m512i sums[kSums][kGroups];
-  for (int u = 0; u < kSums; ++u) {
-    for (int g = 0; g < kGroups; ++g) sums[u][g] = _mm512_set1_epi32(u == 0 ? -bias : 0);
-  }
-  const auto add_word = [&](int64_t w, int u) {
+  __m512i sums[kGroups];
+  for (int g = 0; g < kGroups; ++g) sums[g] = _mm512_set1_epi32(-bias);
+  for (int64_t w = 0; w < words; ++w) {
     const uint8_t* row = codes + w * stride * 4;
     for (int s = 0; s < 8 / kBits; ++s) {
       int32_t piece;
       __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
       const __m512i q = _mm512_set1_epi32(piece);
       for (int g = 0; g < kGroups; ++g) {
-        sums[u][g] =
-            _mm512_dpbusd_epi32(sums[u][g], unpack_codes<kBits>(load_bytes(row + g * 64), s), q);
+        sums[g] = _mm512_dpbusd_epi32(sums[g], unpack_codes<kBits>(load_bytes(row + g * 64), s), q);
       }
     }
-  };
-  int64_t w = 0;
-  for (; w + kSums <= words; w += kSums) {
-    for (int u = 0; u < kSums; ++u) add_word(w + u, u);
   }
-  for (; w < words; ++w) add_word(w, 0);
-  for (int g = 0; g < kGroups; ++g) {
-    __m512i sum = sums[0][g];
-    for (int u = 1; u < kSums; ++u) sum = _mm512_add_epi32(sum, sums[u][g]);
-    _mm512_storeu_si512(out + g * 16, sum);
-  }
+  for (int g = 0; g < kGroups; ++g) _mm512_storeu_si512(out + g * 16, sums[g]);
 }
 
 #elif defined(CRINN_SIMD_AVX2)

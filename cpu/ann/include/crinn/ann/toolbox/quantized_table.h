@@ -64,6 +64,7 @@ class QuantizedRecords {
   }
 
  private:
+  void finish_prepare(const float* values, float constant, float step, QuantizedQuery& query) const;
   void encode(const float* row, float* work, uint8_t* codes, uint8_t* record) const;
 };
 
