@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
-#include <numeric>
 
 namespace crinn::train {
 
@@ -38,24 +38,24 @@ std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
   const double high = rows[*std::max_element(usable.begin(), usable.end(), by_reward)].reward;
   const int last_bucket = std::max(options.buckets, 1) - 1;
   std::map<int, std::vector<std::size_t>> buckets;
-  double global_mean = 0;
   for (const std::size_t i : usable) {
     const double place = high > low ? (rows[i].reward - low) / (high - low) : 0;
     buckets[std::min(static_cast<int>(place * (last_bucket + 1)), last_bucket)].push_back(i);
-    global_mean += rows[i].reward / static_cast<double>(usable.size());
   }
 
   std::vector<std::size_t> chosen;
   while (static_cast<int>(chosen.size()) < options.count && !buckets.empty()) {
     std::vector<std::pair<int, double>> weights;
-    double total = 0;
+    double top = -std::numeric_limits<double>::infinity(), total = 0;
     for (const auto& [bucket, members] : buckets) {
       double mean = 0;
       for (const std::size_t i : members) mean += rows[i].reward;
-      mean /= static_cast<double>(members.size());
-      // Capped: one overflowing weight would make the others' share NaN.
-      const double weight = std::exp(std::min((mean - global_mean) / options.tau, 300.0));
-      weights.emplace_back(bucket, weight);
+      weights.emplace_back(bucket, mean / static_cast<double>(members.size()));
+      top = std::max(top, weights.back().second);
+    }
+    // The global mean of the definition cancels out; the largest mean keeps exp() finite.
+    for (auto& [bucket, weight] : weights) {
+      weight = std::exp((weight - top) / options.tau);
       total += weight;
     }
     double left = rng.uniform() * total;

@@ -94,6 +94,8 @@ class Session {
     if (terminal_) fmt::print(terminal_, "{}\n", line);
     if (terminal_) std::fflush(terminal_);
   }
+  /// A baseline that does not work would make every candidate look guilty.
+  void check_baseline();
   void warm_up();
   /// The weights that the KL term compares with: those of the warm start.
   void restore_reference(const std::filesystem::path& run);
@@ -110,6 +112,16 @@ class Session {
   std::unique_ptr<Proposer> proposer_;
   PolicyProposer* policy_ = nullptr;
 };
+
+void Session::check_baseline() {
+  const harness::Measurement m = evaluator_->check(baseline_);
+  if (stop_signal() == 0 && m.outcome != harness::Outcome::kValid) {
+    throw Error(
+        ErrorCategory::kData,
+        fmt::format("crinn-train: the baseline itself is {} at {}: {}",
+                    harness::to_string(m.outcome), harness::to_string(m.stage), m.evidence));
+  }
+}
 
 void Session::warm_up() {
   if (!policy_ || config_.warm_start.steps == 0) return;
@@ -266,6 +278,7 @@ int Session::run(RunFolder& folder) {
       restore_reference(folder.path());
       proposer_->load(*folder.resume_from() / "policy", state.policy_step);
     } else {
+      check_baseline();
       warm_up();
       restore_reference(folder.path());
       state.elapsed =
