@@ -306,7 +306,7 @@ TEST(PolicyUpdate, ReachesTheSampler) {
   }
 }
 
-TEST(PolicyUpdate, ClipsTheGradientToItsNorm) {
+TEST(PolicyUpdate, ReportsTheNormBeforeClipping) {
   UpdateOptions options;
   Policy free(toy::config(), 4);
   options.max_grad_norm = 0;
