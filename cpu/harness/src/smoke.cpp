@@ -86,7 +86,22 @@ void SmokeTest::add(int64_t n, int64_t d, ann::Metric metric, const char* kind, 
     return what == "small integers" ? static_cast<float>(rng.below(256))
                                     : static_cast<float>(rng.normal());
   };
-  for (float& value : base) value = draw();
+  // Real vectors lie near a subspace: a vector is a mix of few directions and some noise. Uniform
+  // directions would refuse every code that keeps the leading dimensions, which is what wins.
+  constexpr int64_t kLatent = 16;
+  const bool mixed = what.empty() && d > kLatent;
+  std::vector<float> directions(static_cast<std::size_t>(mixed ? kLatent * d : 0));
+  for (float& value : directions) value = static_cast<float>(rng.normal());
+  const auto fill = [&](float* vector) {
+    for (int64_t j = 0; j < d; ++j) vector[j] = draw();
+    for (int64_t l = 0; mixed && l < kLatent; ++l) {
+      const auto weight = static_cast<float>(rng.normal());
+      for (int64_t j = 0; j < d; ++j) {
+        vector[j] += weight * directions[static_cast<std::size_t>(l * d + j)];
+      }
+    }
+  };
+  for (int64_t i = 0; i < n; ++i) fill(base.data() + i * d);
   const auto row = [&](int64_t i) { return base.data() + i * d; };
   if (what == "duplicates") {
     for (int64_t i = 10; i < n; ++i) std::copy_n(row(i % 10), d, row(i));
@@ -108,7 +123,7 @@ void SmokeTest::add(int64_t n, int64_t d, ann::Metric metric, const char* kind, 
     if (q < 2) {
       std::copy_n(row(static_cast<int64_t>(rng.below(static_cast<uint64_t>(n)))), d, query);
     } else {
-      for (int64_t j = 0; j < d; ++j) query[j] = draw();
+      fill(query);
       finish(query);
     }
   }
