@@ -79,6 +79,13 @@ TEST(Grammar, CountsItsDerivationsExactly) {
   EXPECT_EQ(grammar.max_choices(), 4);
 }
 
+TEST(Grammar, WeightsBelongToAlternatives) {
+  const Grammar grammar = Grammar::parse("m:\n  | a 0.25\n  | b -> x\nx = 1 2\n", "toy.grammar");
+  EXPECT_EQ(grammar.rules()[0].productions[0].weight, 0.25);
+  EXPECT_EQ(grammar.rules()[0].productions[1].weight, 1);
+  EXPECT_EQ(grammar.count(), "3");  // a weight forbids nothing
+}
+
 TEST(Grammar, TextFormParsesBack) {
   const Grammar grammar = Grammar::parse(toy(), "toy.grammar");
   const std::string text = "shape=box corner=sharp size=1 size=4";
@@ -166,6 +173,7 @@ TEST(Grammar, ReportsFaultsWithFileAndLine) {
   EXPECT_NE(error_of("m:\n  | a -> x\n    text: ${x.no}\nx = 1\n").find("has a part 'no'"),
             std::string::npos);
   EXPECT_NE(error_of("m:\n  | a\n     text: b\n").find("toy.grammar:3: "), std::string::npos);
+  EXPECT_NE(error_of("m:\n  | a 0\n").find("toy.grammar:2: '0' is no weight"), std::string::npos);
   EXPECT_NE(error_of("nonsense\n").find("toy.grammar:1: expected"), std::string::npos);
   EXPECT_NE(error_of("m:\n  | a\nexample e: m=a\n").find("toy.grammar:3: example 'e'"),
             std::string::npos);
