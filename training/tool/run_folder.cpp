@@ -46,7 +46,9 @@ RunFolder::RunFolder(const Config& config, const std::string& resume,
                                                  : std::strerror(errno)));
   }
   const std::filesystem::path config_file = path_ / "config.yaml", codec_file = path_ / "codec";
-  const bool exists = std::filesystem::exists(config_file);
+  const Checkpoints kept(checkpoints(), config.checkpoint.keep);
+  // What stopped before its first checkpoint has measured nothing and may begin again.
+  const bool exists = std::filesystem::exists(config_file) && kept.latest();
   if (resume.empty() && exists) {
     usage(fmt::format("{} holds a run: go on with --resume auto, or choose another name",
                       path_.string()));
@@ -63,8 +65,7 @@ RunFolder::RunFolder(const Config& config, const std::string& resume,
       usage(
           fmt::format("{} was run with other grammars: begin under another name", path_.string()));
     }
-    resume_from_ = resume == "auto" ? Checkpoints(checkpoints(), config.checkpoint.keep).latest()
-                                    : std::optional<std::filesystem::path>(resume);
+    resume_from_ = resume == "auto" ? kept.latest() : std::optional<std::filesystem::path>(resume);
   } else if (!resume.empty() && resume != "auto") {
     usage(fmt::format("{} holds no run to resume", path_.string()));
   }
