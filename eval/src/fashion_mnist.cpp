@@ -44,11 +44,11 @@ Matrix read_idx3_gz(const fs::path& path) {
     word[i] = (int64_t{byte[0]} << 24) | (byte[1] << 16) | (byte[2] << 8) | byte[3];
   }
   if (word[0] != 0x803) fail(path, fmt::format("magic 0x{:08x} is not idx3 of bytes", word[0]));
-  const int64_t rows = word[1], cols = word[2] * word[3];
   constexpr int64_t kDeflateRatio = 1032;  // the most that deflate can expand
   if (word[2] > 4096 || word[3] > 4096) {
     fail(path, fmt::format("images of {} x {}", word[2], word[3]));
   }
+  const int64_t rows = word[1], cols = word[2] * word[3];
   require_shape(path.string(), rows, cols, 1, packed * kDeflateRatio);
   Matrix images(rows, cols);
   std::vector<unsigned char> row(static_cast<std::size_t>(cols));

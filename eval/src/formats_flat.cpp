@@ -193,8 +193,9 @@ void read_truth(const fs::path& path, RawDataset& data) {
     layout = vecs_layout(file, Element::kI32);
   } else if (suffix == ".ibin" || suffix == ".bin") {
     const auto rows = file.value<uint32_t>(0), cols = file.value<uint32_t>(4);
-    const int64_t distances = int64_t{rows} * cols;
-    if (rows > 0 && cols > 0 && file.size() - 8 == distances * 8) {  // big-ann: ids, distances
+    const uint64_t places = uint64_t{rows} * cols;
+    const auto bytes = static_cast<uint64_t>(file.size() - 8);
+    if (places > 0 && bytes % 8 == 0 && places == bytes / 8) {  // big-ann: ids, distances
       require_shape(file.name(), rows, cols, 8, file.size());
       layout = {rows, cols, Element::kI32, 8, int64_t{cols} * 4, false};
     } else {

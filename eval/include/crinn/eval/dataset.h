@@ -62,8 +62,8 @@ struct Dataset {
 /// `metric_override` is needed by formats that do not name a metric (default there: the suffix of
 /// the name as in glove-25-angular, else euclidean); where it contradicts the file, it wins and the
 /// stored truth is dropped. Stored distances are never used: truth.distances is recomputed in fp64.
-/// Throws Error (data) that names the file, the row or the key; sizes are checked before memory is
-/// allocated; NaN and Inf are refused with their row.
+/// Throws Error (data; usage for a wrong key or metric) that names the file, the row or the key;
+/// sizes are checked before memory is allocated; NaN and Inf are refused with their row.
 Dataset load_dataset(std::string_view name, std::string_view metric_override = {});
 
 /// Keeps the first `count` queries (and their truth) and renews the hash. No effect when there are
