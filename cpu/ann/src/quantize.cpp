@@ -16,7 +16,7 @@ float default_quantile(int bits) {
     case 1: return 0.68f;
     case 2: return 0.93f;
     case 4: return 0.995f;
-    default: return 0.9999f;
+    default: return 1.0f;
   }
 }
 
@@ -61,6 +61,9 @@ float best_width(MatrixView<const float> sample, int bits, float half, float rea
       best = width;
     }
   }
+  // Eight bits have resolution to spare, and a clipped neighbour is lost to every query near it:
+  // clip only what is far out.
+  if (bits == 8) best = std::min(1.0, 2 * best);
   return static_cast<float>(best) * largest;
 }
 
@@ -113,6 +116,8 @@ ScalarQuantizer::ScalarQuantizer(MatrixView<const float> sample, int bits, Scale
     global_step_ = step_[0];
     return;
   }
+  // The extremes of a sample are not those of all: eight bits can afford some room for these.
+  const float room = quantile == 0 && bits == 8 ? 1.25f : 1.0f;
   if (quantile == 0) quantile = default_quantile(bits);
   const double tail = (1.0 - static_cast<double>(quantile)) * 0.5;
   values.resize(static_cast<std::size_t>(sample.rows));
@@ -124,7 +129,7 @@ ScalarQuantizer::ScalarQuantizer(MatrixView<const float> sample, int bits, Scale
       high = *std::max_element(values.begin(), values.end());
     }
     center_[j] = (low + high) * 0.5f;
-    set_step(j, (high - low) * 0.5f);
+    set_step(j, (high - low) * 0.5f * room);
   }
 }
 

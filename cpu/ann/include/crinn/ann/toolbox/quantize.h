@@ -131,9 +131,9 @@ inline Int8Scale quantize_int8(const float* x, int64_t n, int8_t* out) {
 class ScalarQuantizer {
  public:
   ScalarQuantizer() = default;
-  /// Fits to sample [rows, d] of values whose mean is near zero. quantile 0 picks the range: the
-  /// one with the least squared error of inner products (kGlobal), the one that is best for a
-  /// normal distribution (kPerDimension).
+  /// Fits to sample [rows, d] of values whose mean is near zero. quantile 0 picks the range: with 8
+  /// bits nearly all values; below, the one with the least squared error of inner products
+  /// (kGlobal) or the one that is best for a normal distribution (kPerDimension).
   ScalarQuantizer(MatrixView<const float> sample, int bits, ScaleRule rule, float quantile = 0);
 
   int bits() const { return bits_; }
