@@ -188,12 +188,16 @@ std::string timing_section(const std::vector<MetricsLine>& lines, double elapsed
     }
   }
   eval::HtmlTable table;
-  table.caption = "Wall time by phase of a step";
-  table.header = {"phase", "time", "of the run"};
+  table.caption = "Wall time";
+  table.header = {"what", "time", "of the run"};
+  double rest = elapsed;
   for (const auto& [name, seconds] : totals) {
+    rest -= seconds;
     table.rows.push_back({name, format_duration(seconds),
                           fmt::format("{:.1f} %", elapsed > 0 ? 100 * seconds / elapsed : 0)});
   }
+  table.rows.push_back({"data, warm start, confirmation, checkpoints", format_duration(rest),
+                        fmt::format("{:.1f} %", elapsed > 0 ? 100 * rest / elapsed : 0)});
   table.rows.push_back({"whole run", format_duration(elapsed), "100 %"});
   return heading("Time") + eval::html_table(table);
 }

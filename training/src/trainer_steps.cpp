@@ -116,7 +116,8 @@ void Trainer::seed_phase() {
     const int64_t parent = best->id;
     seed(parts_.operators.edit(role, best->completion, rng), Origin::kEdit, {parent});
   }
-  log_step(rows, {}, seconds_since(begin));
+  const double seconds = seconds_since(begin);
+  log_step(rows, {{"timing_s/judge", seconds}}, seconds, false);
 }
 
 std::vector<Proposal> Trainer::thin_out(std::vector<Proposal> proposals, std::size_t wanted) const {
@@ -202,10 +203,11 @@ void Trainer::grpo_step() {
                    {"timing_s/judge", judge_seconds},
                    {"timing_s/update", seconds_since(updating)}};
   last_step_seconds_ = seconds_since(begin);
-  log_step(rows, std::move(extra), last_step_seconds_);
+  log_step(rows, std::move(extra), last_step_seconds_, true);
 }
 
-void Trainer::log_step(std::span<const CandidateRow> rows, Metrics extra, double seconds) {
+void Trainer::log_step(std::span<const CandidateRow> rows, Metrics extra, double seconds,
+                       bool grpo) {
   std::vector<double> rewards;
   double valid = 0, cached = 0;
   for (const CandidateRow& row : rows) {
@@ -230,25 +232,25 @@ void Trainer::log_step(std::span<const CandidateRow> rows, Metrics extra, double
   if (config_.schedule.wall_seconds > 0) {
     left = format_duration(std::max(config_.schedule.wall_seconds - elapsed(), 0.0));
   } else {
-    double steps = phase().steps - state_.phase_step - (extra.empty() ? 0 : 1);
+    double steps = phase().steps - state_.phase_step - (grpo ? 1 : 0);
     for (std::size_t p = static_cast<std::size_t>(state_.phase) + 1; p < phases_.size(); ++p) {
       steps += phases_[p].steps;
     }
     const double per_step =
-        extra.empty() ? seconds / count * config_.grpo.group_size * config_.grpo.groups : seconds;
+        grpo ? seconds : seconds / count * config_.grpo.group_size * config_.grpo.groups;
     left = format_duration(steps * per_step);
   }
   parts_.log.say(fmt::format(
       "step {:<4} {} {}  reward {:+.3f}  valid {:.0f} %  best {:.3f}x  {}  "
       "{} left",
       state_.step + 1, harness::to_string(phase().role),
-      extra.empty() ? "seeds" : fmt::format("{}/{}", state_.phase_step + 1, phase().steps),
-      mean_of(rewards), 100 * valid / count, state_.best_seen, format_duration(seconds), left));
+      grpo ? fmt::format("{}/{}", state_.phase_step + 1, phase().steps) : "seeds", mean_of(rewards),
+      100 * valid / count, state_.best_seen, format_duration(seconds), left));
 }
 
 /// The best candidates of the phase are measured again with a fresh seed; the best of these becomes
-/// part of the best triple when it beats what is there. Only fresh measurements are compared: the
-/// maximum of many noisy ones is biased upwards.
+/// part of the best triple when it beats what is there by more than noise. Only fresh measurements
+/// are compared: the maximum of many noisy ones is biased upwards.
 void Trainer::select_winner() {
   const harness::Role role = phase().role;
   std::vector<CandidateRow> rows = exemplar_rows();
@@ -260,6 +262,7 @@ void Trainer::select_winner() {
                    [](const auto& a, const auto& b) { return a.reward > b.reward; });
   std::set<std::string> tried = {source_hash(best_triple().at(role).text)};
   const harness::Triple before = best_triple();
+  const auto selecting = std::chrono::steady_clock::now();
   for (const CandidateRow& row : rows) {
     if (static_cast<int>(tried.size()) > config_.confirm.verify_top) break;
     if (!tried.insert(row.source_hash).second) continue;
@@ -274,11 +277,15 @@ void Trainer::select_winner() {
     again.parents = {row.id};
     again = finish_row(std::move(again), measure(triple, role, "verify"));
     archive_row(again, seconds_since(begin));
-    if (again.outcome == harness::Outcome::kValid && again.ratio > state_.best_ratio.estimate) {
+    const double gain = std::log(again.ratio / state_.best_ratio.estimate);
+    const double error = std::isfinite(again.ratio_error) ? again.ratio_error : 0;
+    if (again.outcome == harness::Outcome::kValid && gain > config_.grpo.noise_tolerance * error) {
       state_.best[static_cast<std::size_t>(role)] = row.id;
       state_.best_ratio = {again.ratio, again.ratio_low, again.ratio_high};
     }
   }
+  parts_.log.metrics(state_.step + 1, {{"verified_auc_ratio", state_.best_ratio.estimate},
+                                       {"timing_s/verify", seconds_since(selecting)}});
   const int64_t id = state_.best[static_cast<std::size_t>(role)];
   parts_.log.say(id == 0
                      ? fmt::format("{}: the baseline's stays", harness::to_string(role))

@@ -50,7 +50,7 @@ struct GrpoConfig {
   double epsilon_low = 0.2, epsilon_high = 0.28, beta = 0, entropy_bonus = 0;
   int epochs = 1;
   /// Rewards of a group that differ by less than this many standard errors of measurement teach
-  /// nothing: the group is skipped.
+  /// nothing: the group is skipped. A gain that small does not make a winner, either.
   double noise_tolerance = 1.0;
   double reward_floor = -1.5;  ///< rewards are raised to it before advantages are taken
   int max_staleness = 0;       ///< updates between sampling and learning; 0: synchronous

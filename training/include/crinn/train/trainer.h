@@ -74,7 +74,7 @@ class Trainer {
   std::vector<CandidateRow> exemplar_rows() const;
   /// The most promising of the drafts: unseen programs first.
   std::vector<Proposal> thin_out(std::vector<Proposal> proposals, std::size_t wanted) const;
-  void log_step(std::span<const CandidateRow> rows, Metrics extra, double seconds);
+  void log_step(std::span<const CandidateRow> rows, Metrics extra, double seconds, bool grpo);
 
   const Phase& phase() const { return phases_.at(static_cast<std::size_t>(state_.phase)); }
   uint64_t stream(uint64_t purpose) const;
