@@ -24,11 +24,17 @@ Confirmation confirm(const harness::Triple& champion, const harness::Triple& bas
       entry.measurement = *std::move(known);
     } else {
       const uint64_t seed = mix_seed(~config.seed, std::stoull(key.substr(0, 15), nullptr, 16));
-      entry.measurement = evaluator->measure(champion, baseline, seed);
-      if (const int signal = stop_signal(); signal && !entry.measurement.valid()) {
-        throw Stopped{signal};
+      for (uint64_t attempt = 0; attempt < 2; ++attempt) {
+        entry.measurement = evaluator->measure(champion, baseline, mix_seed(seed, attempt));
+        if (const int signal = stop_signal(); signal && !entry.measurement.valid()) {
+          throw Stopped{signal};
+        }
+        if (entry.measurement.noise != harness::NoiseGrade::kUnusable) break;
       }
-      archive.store(key, entry.measurement);
+      // What is unusable is not kept: a resumed run tries again.
+      if (entry.measurement.noise != harness::NoiseGrade::kUnusable) {
+        archive.store(key, entry.measurement);
+      }
     }
     const harness::Measurement& m = entry.measurement;
     entry.assessment = eval::assess(m, config.judge.band_low, config.judge.band_high);
@@ -40,7 +46,10 @@ Confirmation confirm(const harness::Triple& champion, const harness::Triple& bas
                             harness::to_string(m.stage), target.name,
                             m.evidence.substr(0, m.evidence.find('\n')));
     } else if (m.noise == harness::NoiseGrade::kUnusable) {
-      failure = fmt::format("the machine was too noisy to confirm on {}", target.name);
+      failure = fmt::format(
+          "{} on held-out queries of {}, but the machine was too noisy for it to "
+          "count: --resume auto measures again",
+          ratio_text, target.name);
     } else if (target.primary && !(ratio.low > 1)) {
       failure = fmt::format("{} on held-out queries of {}", ratio_text, target.name);
     } else if (!target.primary && !(ratio.estimate >= 1 - config.confirm.regression_limit)) {
@@ -50,7 +59,8 @@ Confirmation confirm(const harness::Triple& champion, const harness::Triple& bas
     entry.passed = failure.empty();
     result.datasets.push_back(std::move(entry));
     if (!failure.empty()) {
-      result.verdict = "no gain found: " + failure;
+      const bool noisy = m.valid() && m.noise == harness::NoiseGrade::kUnusable;
+      result.verdict = (noisy ? "not confirmed: " : "no gain found: ") + failure;
       return result;
     }
     if (target.primary) {

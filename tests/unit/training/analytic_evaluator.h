@@ -37,6 +37,7 @@ class AnalyticEvaluator final : public Evaluator {
       return m;
     }
     m.outcome = harness::Outcome::kValid;
+    m.noise = noise;
     m.stage = harness::Stage::kDone;
     for (int i = 0; i < 3; ++i) {
       harness::RaceInstance instance;
@@ -61,6 +62,7 @@ class AnalyticEvaluator final : public Evaluator {
 
   int calls = 0;
   int kill_at = -1;
+  harness::NoiseGrade noise = harness::NoiseGrade::kQuiet;
 
  private:
   std::function<double(const harness::Triple&)> speed_;

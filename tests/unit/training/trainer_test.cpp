@@ -268,5 +268,21 @@ TEST(Confirm, FailsOnARegressionElsewhere) {
   EXPECT_FALSE(verdict(0, 2.0).confirmed);
 }
 
+TEST(Confirm, KeepsNothingOfAMachineThatIsTooNoisy) {
+  const TemporaryFolder folder;
+  Archive archive(folder.path() / "a");
+  const ConfirmTarget target{"main", true, [] {
+                               auto evaluator = std::make_unique<AnalyticEvaluator>(
+                                   [](const harness::Triple&) { return 1.5; });
+                               evaluator->noise = harness::NoiseGrade::kUnusable;
+                               return evaluator;
+                             }};
+  const Confirmation result =
+      confirm(baseline_triple(), baseline_triple(), {target}, Config{}, archive);
+  EXPECT_FALSE(result.confirmed);
+  EXPECT_EQ(result.verdict.rfind("not confirmed: 1.500x", 0), 0u) << result.verdict;
+  EXPECT_EQ(archive.measurements(), 0);
+}
+
 }  // namespace
 }  // namespace crinn::train

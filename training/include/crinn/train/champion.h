@@ -35,7 +35,8 @@ struct ConfirmedDataset {
 /// The end of a run: what stands after queries that nothing was chosen by, with fresh seeds.
 struct Confirmation {
   bool confirmed = false;
-  std::string verdict;  ///< "confirmed: 1.31x [1.27, 1.35] ..." or "no gain found: ..."
+  std::string verdict;  ///< "confirmed: 1.31x [1.27, 1.35] ...", "no gain found: ...", or
+                        ///< "not confirmed: ..." where the machine was too noisy twice
   std::vector<ConfirmedDataset> datasets;
 };
 
