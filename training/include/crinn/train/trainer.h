@@ -88,6 +88,7 @@ class Trainer {
   double elapsed_before_ = 0;
   int slot_ = 0;  ///< of the next row in the current step
   double last_step_seconds_ = 0;
+  bool noisy_ = false;  ///< the last measurement was unusable, twice
 };
 
 /// Whether the rewards of a group (raised to the floor) are told apart by no more than measurement
