@@ -117,20 +117,22 @@ install_test_wheels() {
   mv "$partial" "$target"
 }
 
-# clang-tidy over the sources, stopped at a time limit: it says how many files it got to.
+# clang-tidy over the sources of the build, stopped at a time limit: it says how many files it got to.
+# Findings are reported, not fatal; the whole list is in the log.
 lint() {
-  local limit=$1 checked=0 total=0 file
+  local limit=$1 checked=0 file
   local -a files
   mapfile -t files < <(git ls-files 'cpu/*.cpp' 'eval/*.cpp' 'training/*.cpp')
-  total=${#files[@]}
   local end=$((SECONDS + limit))
   for file in "${files[@]}"; do
     [ "$SECONDS" -lt "$end" ] || break
     grep -q "\"file\": \".*/$file\"" build/release/compile_commands.json || continue
-    clang-tidy --quiet -p build/release "$file"
+    clang-tidy-16 --quiet -p build/release --extra-arg=-Wno-unknown-warning-option "$file" || true
     checked=$((checked + 1))
-  done
-  echo "clang-tidy: $checked of $total files"
+  done >build/lint.log 2>&1
+  cat build/lint.log
+  printf 'clang-tidy: %d of %d files, %d findings\n' "$checked" "${#files[@]}" \
+    "$(grep -c 'warning: \|error: ' build/lint.log || true)" >build/lint.summary
 }
 
 check_format() {
@@ -178,4 +180,5 @@ run_ctest build/release 'tests (release)'
 stage 'build (asan, ubsan)' cmake --build --preset asan
 run_ctest build/asan 'unit tests (asan, ubsan)' -L unit
 stage 'lint' lint 600
+cat build/lint.summary
 exit "$status"

@@ -35,10 +35,10 @@ struct CandidateRow {
   std::string evidence;
   double reward = 0;
   double ratio = 0, ratio_low = 0, ratio_high = 0;  ///< area ratio to the baseline, 95 % interval
-  double ratio_error = 0;    ///< standard error of log(ratio) over instances; NaN where unknown
-  int64_t policy_step = 0;                          ///< updates behind the weights that sampled it
-  uint64_t seed = 0;                                ///< of the measurement
-  bool cached = false;                              ///< the measurement was found, not made
+  double ratio_error = 0;   ///< standard error of log(ratio) over instances; NaN where unknown
+  int64_t policy_step = 0;  ///< updates behind the weights that sampled it
+  uint64_t seed = 0;        ///< of the measurement
+  bool cached = false;      ///< the measurement was found, not made
   double judge_seconds = 0;
   std::string machine;  ///< fingerprint
   double created = 0;   ///< Unix time, s
