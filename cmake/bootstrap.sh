@@ -177,7 +177,7 @@ run_ctest() {
 stage 'format' check_format
 run_ctest build/release 'tests (release)'
 [ -e build/asan/build.ninja ] || stage 'configure (asan, ubsan)' cmake --preset asan
-stage 'build (asan, ubsan)' cmake --build --preset asan
+stage 'build (asan, ubsan)' cmake --build --preset asan --target crinn_unit_tests
 run_ctest build/asan 'unit tests (asan, ubsan)' -L unit
 stage 'lint' lint 600
 cat build/lint.summary
