@@ -170,7 +170,8 @@ run_ctest() {
     grep -A 40 -m 3 '\*\*\*Failed\|\*\*\*Timeout\|\*\*\*Exception' build/ctest.log | head -n 150
   fi
   # A skipped test says why: the reasons belong in what a person reads.
-  grep -h 'Skipped$\|: Skipped' -A 1 build/ctest.log | grep -v '^--$' | sort -u | head -n 20 || true
+  grep -h -A 1 ': Skipped$' "$folder/Testing/Temporary/LastTest.log" | grep -v ': Skipped$\|^--$' |
+    sort | uniq -c | sed 's/^ *\([0-9]*\) /  \1 skipped: /' || true
   sed -n '/tests passed/,$p' build/ctest.log
 }
 
