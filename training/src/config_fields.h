@@ -74,6 +74,7 @@ void visit_grpo(V& v, C& c) {
   v.field("epochs", c.epochs, 1);
   v.field("noise_tolerance", c.noise_tolerance, 0);
   v.field("reward_floor", c.reward_floor);
+  v.field("full_race_share", c.full_race_share, 0);
   v.field("max_staleness", c.max_staleness, 0);
 }
 

@@ -25,7 +25,7 @@ Confirmation confirm(const harness::Triple& champion, const harness::Triple& bas
     } else {
       const uint64_t seed = mix_seed(~config.seed, std::stoull(key.substr(0, 15), nullptr, 16));
       for (uint64_t attempt = 0; attempt < 2; ++attempt) {
-        entry.measurement = evaluator->measure(champion, baseline, mix_seed(seed, attempt));
+        entry.measurement = evaluator->measure(champion, baseline, mix_seed(seed, attempt), 0);
         if (const int signal = stop_signal(); signal && !entry.measurement.valid()) {
           throw Stopped{signal};
         }

@@ -38,8 +38,9 @@ JudgeEvaluator::JudgeEvaluator(const eval::Dataset& dataset, int64_t first_query
 }
 
 harness::Measurement JudgeEvaluator::measure(const harness::Triple& candidate,
-                                             const harness::Triple& baseline, uint64_t seed) {
-  return judge_->judge(candidate, baseline, seed);
+                                             const harness::Triple& baseline, uint64_t seed,
+                                             double give_up_below) {
+  return judge_->judge(candidate, baseline, seed, give_up_below);
 }
 
 harness::Measurement JudgeEvaluator::check(const harness::Triple& candidate) {

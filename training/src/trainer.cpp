@@ -106,10 +106,10 @@ void Trainer::end_step() {
   if (const int signal = stop_signal()) throw Stopped{signal};
 }
 
-Trainer::Measured Trainer::measure(const harness::Triple& triple, harness::Role role,
-                                   std::string_view purpose) {
+Trainer::Measured Trainer::measure(Evaluator& evaluator, const harness::Triple& triple,
+                                   std::string_view purpose, double give_up_below) {
   Measured result;
-  result.key = measurement_key(triple, parts_.baseline, role, parts_.evaluator.context(), purpose);
+  result.key = measurement_key(triple, parts_.baseline, phase().role, evaluator.context(), purpose);
   result.seed = mix_seed(config_.seed, std::stoull(result.key.substr(0, 15), nullptr, 16));
   if (auto known = parts_.archive.find(result.key)) {
     result.measurement = *std::move(known);
@@ -121,8 +121,9 @@ Trainer::Measured Trainer::measure(const harness::Triple& triple, harness::Role 
   const int attempts = noisy_ ? 1 : 2;
   for (int attempt = 0; attempt < attempts; ++attempt) {
     if (const int signal = stop_signal()) throw Stopped{signal};
-    result.measurement = parts_.evaluator.measure(
-        triple, parts_.baseline, mix_seed(result.seed, static_cast<uint64_t>(attempt)));
+    result.measurement =
+        evaluator.measure(triple, parts_.baseline,
+                          mix_seed(result.seed, static_cast<uint64_t>(attempt)), give_up_below);
     // A signal to the whole process group ends the judge's children, too: such a failure says
     // nothing about the candidate.
     if (const int signal = stop_signal(); signal && !result.measurement.valid()) {
@@ -186,12 +187,13 @@ CandidateRow Trainer::evaluate(const Decoded& decoded, Origin origin,
     row.completion = decoded.completion;
     harness::Triple triple = best_triple();
     triple.at(phase().role) = decoded.source;
-    const Measured measured = measure(triple, phase().role, "race");
+    const Measured measured =
+        measure(parts_.evaluator, triple, "race", config_.grpo.full_race_share * state_.best_seen);
     row = finish_row(std::move(row), measured);
     // An implausible gain counts only when a fresh seed shows it again, and then the lesser one.
     if (row.outcome == harness::Outcome::kValid &&
         row.ratio > config_.confirm.quarantine_ratio * state_.best_seen) {
-      const CandidateRow again = finish_row(row, measure(triple, phase().role, "quarantine"));
+      const CandidateRow again = finish_row(row, measure(parts_.evaluator, triple, "quarantine"));
       if (again.reward < row.reward) row = again;
     }
   }

@@ -7,6 +7,7 @@
 
 #include "crinn/base/progress.h"
 #include "crinn/base/rng.h"
+#include "crinn/eval/reward.h"
 #include "crinn/train/source_key.h"
 #include "crinn/train/trainer.h"
 
@@ -248,9 +249,27 @@ void Trainer::log_step(std::span<const CandidateRow> rows, Metrics extra, double
       100 * valid / count, state_.best_seen, format_duration(seconds), left));
 }
 
+std::string Trainer::regression(const harness::Triple& triple) {
+  for (const Guard& guard : parts_.guards) {
+    const harness::Measurement m = measure(guard.evaluator(), triple, "guard").measurement;
+    if (!m.valid()) {
+      return fmt::format("{} on {}: {}", harness::to_string(m.outcome), guard.name,
+                         m.evidence.substr(0, m.evidence.find('\n')));
+    }
+    const eval::Interval ratio =
+        eval::assess(m, config_.judge.band_low, config_.judge.band_high).auc_ratio;
+    if (!(ratio.estimate >= 1 - config_.confirm.regression_limit)) {
+      return fmt::format("{} on {}", format_ratio(ratio.estimate, ratio.low, ratio.high),
+                         guard.name);
+    }
+  }
+  return "";
+}
+
 /// The best candidates of the phase are measured again with a fresh seed; the best of these becomes
-/// part of the best triple when it beats what is there by more than noise. Only fresh measurements
-/// are compared: the maximum of many noisy ones is biased upwards.
+/// part of the best triple when it beats what is there by more than noise and gets slower on no
+/// guard's data set. Only fresh measurements are compared: the maximum of many noisy ones is biased
+/// upwards.
 void Trainer::select_winner() {
   const harness::Role role = phase().role;
   std::vector<CandidateRow> rows = exemplar_rows();
@@ -275,14 +294,21 @@ void Trainer::select_winner() {
     again.source_hash = row.source_hash;
     again.completion = row.completion;
     again.parents = {row.id};
-    again = finish_row(std::move(again), measure(triple, role, "verify"));
+    again = finish_row(std::move(again), measure(parts_.evaluator, triple, "verify"));
     archive_row(again, seconds_since(begin));
     const double gain = std::log(again.ratio / state_.best_ratio.estimate);
     const double error = std::isfinite(again.ratio_error) ? again.ratio_error : 0;
-    if (again.outcome == harness::Outcome::kValid && gain > config_.grpo.noise_tolerance * error) {
-      state_.best[static_cast<std::size_t>(role)] = row.id;
-      state_.best_ratio = {again.ratio, again.ratio_low, again.ratio_high};
+    if (again.outcome != harness::Outcome::kValid ||
+        !(gain > config_.grpo.noise_tolerance * error)) {
+      continue;
     }
+    if (const std::string why = regression(triple); !why.empty()) {
+      parts_.log.say(
+          fmt::format("{}: #{} is not taken: {}", harness::to_string(role), row.id, why));
+      continue;
+    }
+    state_.best[static_cast<std::size_t>(role)] = row.id;
+    state_.best_ratio = {again.ratio, again.ratio_low, again.ratio_high};
   }
   parts_.log.metrics(state_.step + 1, {{"verified_auc_ratio", state_.best_ratio.estimate},
                                        {"timing_s/verify", seconds_since(selecting)}});

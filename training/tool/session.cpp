@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <map>
 #include <memory>
 
 #include "crinn/base/error.h"
@@ -24,16 +26,10 @@ namespace crinn::train {
 
 namespace {
 
-/// `count` queries of a data set with their truth.
+/// A data set with the truth of its first `count` queries; it may have fewer.
 eval::Dataset load_data(const Config& config, const std::string& name, int64_t count) {
   eval::Dataset dataset = eval::load_dataset(name, config.metric);
-  if (dataset.queries.rows() < count) {
-    throw Error(ErrorCategory::kUsage,
-                fmt::format("crinn-train: {} has {} queries, queries.train + queries.held_out ask "
-                            "for {}",
-                            name, dataset.queries.rows(), count));
-  }
-  eval::limit_queries(dataset, count);
+  eval::limit_queries(dataset, std::min(count, dataset.queries.rows()));
   eval::prepare_truth(dataset, eval::parse_truth_source(config.groundtruth).value(), config.k,
                       config.threads, config.cache_folder() / "truth");
   return dataset;
@@ -59,7 +55,14 @@ class Session {
   Session(const Config& config, std::FILE* terminal) : config_(config), terminal_(terminal) {}
 
   void open_data() {
-    data_ = load_data(config_, config_.dataset, config_.queries.train + config_.queries.held_out);
+    data_ = load_data(config_, config_.dataset, all_queries());
+    if (data_.queries.rows() < all_queries()) {
+      throw Error(
+          ErrorCategory::kUsage,
+          fmt::format("crinn-train: {} has {} queries, queries.train + queries.held_out ask "
+                      "for {}",
+                      config_.dataset, data_.queries.rows(), all_queries()));
+    }
     say(fmt::format("{}: {} x {} {}, {} + {} queries", data_.name, data_.base.rows(),
                     data_.base.cols(), ann::to_string(data_.metric), config_.queries.train,
                     config_.queries.held_out));
@@ -90,10 +93,13 @@ class Session {
   const GrammarCodec& codec() const { return codec_; }
 
  private:
+  int64_t all_queries() const { return config_.queries.train + config_.queries.held_out; }
   void say(const std::string& line) const {
     if (terminal_) fmt::print(terminal_, "{}\n", line);
     if (terminal_) std::fflush(terminal_);
   }
+  /// One a data set in confirm.datasets; each loads its data when first asked.
+  std::vector<Guard> make_guards();
   /// A baseline that does not work would make every candidate look guilty.
   void check_baseline();
   void warm_up();
@@ -109,6 +115,14 @@ class Session {
   harness::Triple baseline_;
   std::unique_ptr<JudgeEvaluator> evaluator_;
   std::string layers_;
+  /// Data and judge of a data set that must not get slower.
+  struct OtherData {
+    eval::Dataset data;
+    int64_t guarding = 0;  ///< its first queries; the rest is for the confirmation
+    std::unique_ptr<JudgeEvaluator> guard;
+  };
+  OtherData& other(const std::string& name);
+  std::map<std::string, OtherData> others_;
   std::unique_ptr<Proposer> proposer_;
   PolicyProposer* policy_ = nullptr;
 };
@@ -168,6 +182,35 @@ void Session::warm_up() {
   }
 }
 
+Session::OtherData& Session::other(const std::string& name) {
+  const auto [place, fresh] = others_.try_emplace(name);
+  OtherData& other = place->second;
+  if (!fresh) return other;
+  other.data = load_data(config_, name, all_queries());
+  const int64_t rows = other.data.queries.rows();
+  if (rows < 2) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("crinn-train: confirm.datasets: {} has {} queries", name, rows));
+  }
+  other.guarding = std::clamp<int64_t>(rows * config_.queries.train / all_queries(), 1, rows - 1);
+  return other;
+}
+
+std::vector<Guard> Session::make_guards() {
+  std::vector<Guard> guards;
+  for (const std::string& name : config_.confirm.datasets) {
+    guards.push_back({name, [this, name]() -> Evaluator& {
+                        OtherData& data = other(name);
+                        if (!data.guard) {
+                          data.guard = std::make_unique<JudgeEvaluator>(
+                              data.data, 0, data.guarding, config_.k, judge_options(config_));
+                        }
+                        return *data.guard;
+                      }});
+  }
+  return guards;
+}
+
 void Session::restore_reference(const std::filesystem::path& run) {
   if (!policy_ || config_.grpo.beta == 0) return;
   if (!std::filesystem::exists(run / "reference")) {
@@ -221,7 +264,6 @@ int Session::dry_run() {
 Confirmation Session::finish(const Trainer& trainer, RunFolder& folder, Archive& archive) {
   std::vector<ConfirmTarget> targets;
   const bool any = trainer.state().best != std::array<int64_t, 3>{0, 0, 0};
-  std::unique_ptr<eval::Dataset> other;
   if (any) {
     say("confirming on queries that nothing was chosen by");
     targets.push_back({data_.name, true, [&] {
@@ -231,11 +273,11 @@ Confirmation Session::finish(const Trainer& trainer, RunFolder& folder, Archive&
                        }});
     for (const std::string& name : config_.confirm.datasets) {
       targets.push_back({name, false, [&, name] {
-                           other = std::make_unique<eval::Dataset>(
-                               load_data(config_, name, config_.queries.held_out));
+                           OtherData& data = other(name);
+                           data.guard.reset();  // gives its memory back
                            return std::make_unique<JudgeEvaluator>(
-                               *other, 0, config_.queries.held_out, config_.k,
-                               confirm_options(config_));
+                               data.data, data.guarding, data.data.queries.rows() - data.guarding,
+                               config_.k, confirm_options(config_));
                          }});
     }
   }
@@ -287,7 +329,7 @@ int Session::run(RunFolder& folder) {
     }
     Trainer trainer(config_,
                     {codec_, operators_, *proposer_, *evaluator_, archive, log, baseline_,
-                     [&](const RunState& now) { save_report(now, nullptr); }},
+                     [&](const RunState& now) { save_report(now, nullptr); }, make_guards()},
                     checkpoints, state);
     trainer.run();
     const Confirmation confirmation = finish(trainer, folder, archive);

@@ -106,17 +106,26 @@ U8ExactTable::U8ExactTable(MatrixView<const float> base, Metric metric, const Co
 }
 
 void U8ExactTable::prepare(const float* q, Query& query) const {
-  query.integral = true;
-  float sum = 0;
+  // Clamped first, so that the conversion is defined and all of it vectorises.
+  uint8_t* bytes = query.bytes.data();
+  float* values = query.values.data();
+  int odd = 0;
   for (int64_t j = 0; j < d_; ++j) {
     const float value = q[j] - low_;
-    const bool fits = value >= 0 && value <= 255 && value == std::trunc(value);
-    query.integral = query.integral && fits;
-    query.bytes[j] = fits ? static_cast<uint8_t>(value) : uint8_t{0};
-    query.values[j] = inner_product_ ? q[j] : value;
+    const auto byte = static_cast<int32_t>(std::min(std::max(value, 0.0f), 255.0f));
+    odd |= static_cast<float>(byte) != value;
+    bytes[j] = static_cast<uint8_t>(byte);
+    values[j] = value;
+  }
+  query.integral = odd == 0;
+  query.shift = 0;
+  if (!inner_product_) return;
+  float sum = 0;
+  for (int64_t j = 0; j < d_; ++j) {
+    values[j] = q[j];
     sum += q[j];
   }
-  query.shift = inner_product_ ? -low_ * sum : 0.0f;
+  query.shift = -low_ * sum;
 }
 
 }  // namespace crinn::ann

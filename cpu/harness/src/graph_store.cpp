@@ -91,7 +91,6 @@ Expected<GraphData> build_graph(WorkerProcess& worker, const BuildTask& task,
   request.seed = task.seed;
   request.result_offset = protocol::kExchangeHeaderBytes;
   auto* values = reinterpret_cast<int32_t*>(worker.exchange());
-  const int64_t neighbor_count = task.n * task.degree;
   const int64_t needed = build_exchange_bytes(task.n, task.degree);
   std::memset(values, 0x81, static_cast<std::size_t>(needed));  // poison: no id
   const double before = worker.clocks().cpu;
@@ -122,11 +121,13 @@ Expected<GraphData> build_graph(WorkerProcess& worker, const BuildTask& task,
   }
   GraphData graph;
   graph.n = task.n;
-  graph.degree = task.degree;
+  // A graph of a lower degree than was allowed keeps its own: longer rows would be longer records.
+  graph.degree = reply->built_degree;
   graph.build_seconds = seconds;
-  graph.neighbors.assign(values, values + neighbor_count);
-  graph.entry_points.assign(values + neighbor_count, values + neighbor_count + reply->entry_count);
-  const int32_t* order = values + neighbor_count + protocol::kEntryCapacity;
+  graph.neighbors.assign(values, values + graph.n * graph.degree);
+  const int32_t* entry_points = values + task.n * task.degree;
+  graph.entry_points.assign(entry_points, entry_points + reply->entry_count);
+  const int32_t* order = entry_points + protocol::kEntryCapacity;
   graph.order.assign(order, order + reply->order_count);
   if (auto fault = check_rows(graph)) return tl::make_unexpected(*fault);
   if (auto fault = check_ids(graph)) return tl::make_unexpected(*fault);

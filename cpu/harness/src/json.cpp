@@ -88,6 +88,9 @@ Measurement read(const Json& j) {
   m.noise = parse_enum(j.at("noise_grade"), kGrades, "noise grade");
   j.at("steal_fraction").get_to(m.steal_fraction);
   j.at("judge_seconds").get_to(m.judge_seconds);
+  j.at("prove_seconds").get_to(m.prove_seconds);
+  j.at("sweep_seconds").get_to(m.sweep_seconds);
+  j.at("race_seconds").get_to(m.race_seconds);
   j.at("seed").get_to(m.seed);
   return m;
 }
@@ -112,6 +115,9 @@ std::string to_json(const Measurement& m) {
                   {"noise_grade", to_string(m.noise)},
                   {"steal_fraction", m.steal_fraction},
                   {"judge_seconds", m.judge_seconds},
+                  {"prove_seconds", m.prove_seconds},
+                  {"sweep_seconds", m.sweep_seconds},
+                  {"race_seconds", m.race_seconds},
                   {"seed", m.seed}};
   // Evidence may quote bytes that are no UTF-8.
   return j.dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -101,11 +101,12 @@ struct Judge::Impl {
     if (known != baselines.end()) return known->second;
     auto profiled = stand.profile(system, build_seconds, seed);
     if (!profiled) blame_baseline(Stage::kSweep, profiled.error());
+    profiled->runner.reset();  // it belongs to this scene, what was learned to all
     return baselines.emplace(objects.key(), std::move(*profiled)).first->second;
   }
 
-  tl::expected<RaceResult, Stop> run_race(const RaceSide& baseline, const RaceSide& candidate,
-                                          uint64_t seed) const {
+  tl::expected<RaceResult, Stop> run_race(RaceSide baseline, RaceSide candidate, uint64_t seed,
+                                          double give_up_below) const {
     RaceOptions race_options;
     race_options.instances = options.instances;
     race_options.cpu_seconds = options.race_seconds;
@@ -115,20 +116,30 @@ struct Judge::Impl {
     race_options.prepare_deadline_seconds = options.build_deadline_seconds;
     race_options.keep_answers = options.keep_answers;
     race_options.check_repeats = options.check_repeats;
-    auto raced = race(baseline, candidate, stand.scene(), race_options);
+    race_options.give_up_below = give_up_below;
+    race_options.band_low = options.band_low;
+    race_options.band_high = options.band_high;
+    auto raced = race(std::move(baseline), std::move(candidate), stand.scene(), race_options);
     if (raced) return std::move(*raced);
     if (!raced.error().candidate) blame_baseline(Stage::kRace, raced.error().failure);
     return tl::make_unexpected(Stop{Stage::kRace, raced.error().failure});
   }
 
   std::optional<Stop> compare(const Triple& candidate, const Triple& baseline, uint64_t seed,
-                              Measurement& m) {
+                              double give_up_below, Measurement& m) {
+    auto start = Clock::now();
+    const auto lap = [&start](double& seconds) {
+      seconds = seconds_since(start);
+      start = Clock::now();
+    };
     const auto objects = prover.prove(candidate);
     if (!objects) return objects.error();
     const auto baseline_objects = prover.prove(baseline);
     if (!baseline_objects) {
       blame_baseline(baseline_objects.error().stage, baseline_objects.error().failure);
     }
+
+    lap(m.prove_seconds);
 
     stand.use_seed(seed);
     const PinnedThread pinned(own_cores);
@@ -146,16 +157,20 @@ struct Judge::Impl {
         profile_of_baseline(*baseline_objects, baseline_side.system,
                             (*baseline_graph)->build_seconds, mix_seed(seed, 1));
     m.baseline_cost = baseline_profile.cost;
-    const auto profile = stand.profile(side.system, (*graph)->build_seconds, mix_seed(seed, 2));
+    auto profile = stand.profile(side.system, (*graph)->build_seconds, mix_seed(seed, 2));
     if (!profile) return Stop{Stage::kSweep, profile.error()};
     m.candidate_cost = profile->cost;
     if (auto failure = stand.check(*profile, baseline_profile)) {
       return Stop{Stage::kSweep, *failure};
     }
 
+    lap(m.sweep_seconds);
+
     baseline_side.points = race_points(baseline_profile.sweep, stand.sweep_options());
     side.points = race_points(profile->sweep, stand.sweep_options());
-    auto raced = run_race(baseline_side, side, seed);
+    side.prepared = std::move(profile->runner);
+    auto raced = run_race(std::move(baseline_side), std::move(side), seed, give_up_below);
+    lap(m.race_seconds);
     if (!raced) return raced.error();
     m.instances = std::move(raced->instances);
     m.steal_fraction = StealClock::now().fraction_since(steal);
@@ -181,12 +196,13 @@ void conclude(const std::optional<Stop>& stop, Stage reached, Clock::time_point 
 
 }  // namespace
 
-Measurement Judge::judge(const Triple& candidate, const Triple& baseline, uint64_t seed) {
+Measurement Judge::judge(const Triple& candidate, const Triple& baseline, uint64_t seed,
+                         double give_up_below) {
   const auto start = Clock::now();
   Measurement m = impl_->new_measurement();
   m.baseline_version = triple_hash(baseline);
   m.seed = seed;
-  conclude(impl_->compare(candidate, baseline, seed, m), Stage::kDone, start, m);
+  conclude(impl_->compare(candidate, baseline, seed, give_up_below, m), Stage::kDone, start, m);
   return m;
 }
 

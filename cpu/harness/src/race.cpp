@@ -7,8 +7,10 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "crinn/base/rng.h"
+#include "crinn/harness/curve.h"
 #include "deck.h"
 #include "slices.h"
 
@@ -249,7 +251,7 @@ class Instance {
 
 }  // namespace
 
-tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceSide& candidate,
+tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate,
                                            const Scene& scene, const RaceOptions& options) {
   RaceResult result;
   Rng rng(mix_seed(options.seed, 0x4ACE));
@@ -259,12 +261,16 @@ tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceS
     // Which side starts first alternates: it gets the better memory.
     for (int position : {0, 1}) {
       const bool is_candidate = (position + i) % 2 == 1;
-      const RaceSide& side = is_candidate ? candidate : baseline;
-      auto runner = Runner::start(side.system, scene, options.core,
-                                  mix_seed(options.seed, static_cast<uint64_t>(i)),
-                                  options.prepare_deadline_seconds);
-      if (!runner) return tl::make_unexpected(RaceFailure{is_candidate, runner.error()});
-      sides.emplace_back(std::move(*runner));
+      RaceSide& side = is_candidate ? candidate : baseline;
+      if (side.prepared) {
+        sides.emplace_back(*std::exchange(side.prepared, std::nullopt));
+      } else {
+        auto runner = Runner::start(side.system, scene, options.core,
+                                    mix_seed(options.seed, static_cast<uint64_t>(i)),
+                                    options.prepare_deadline_seconds);
+        if (!runner) return tl::make_unexpected(RaceFailure{is_candidate, runner.error()});
+        sides.emplace_back(std::move(*runner));
+      }
       for (const SweepPoint& point : side.points) {
         sides.back().points.push_back({point.ef, point.seconds_per_query, {}, {}});
       }
@@ -277,6 +283,10 @@ tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceS
       if (auto failure = instance.collect_answers(result.instances.back())) {
         return tl::make_unexpected(*failure);
       }
+    }
+    if (area_ratio(result.instances.back(), options.band_low, options.band_high) <
+        options.give_up_below) {
+      break;
     }
   }
   result.dropped_fraction =

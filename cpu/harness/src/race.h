@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "sweep.h"
@@ -16,11 +17,15 @@ struct RaceOptions {
   double prepare_deadline_seconds = 600;
   bool keep_answers = false;  ///< RacePoint::ids of the first instance
   bool check_repeats = true;  ///< off only in tests of this very defence
+  /// After the first instance the race ends when the ratio of areas over [band_low, band_high] is
+  /// below this: such a candidate needs no finer figure.
+  double give_up_below = 0, band_low = 0.85, band_high = 0.95;
 };
 
 struct RaceSide {
   System system;
   std::vector<SweepPoint> points;
+  std::optional<Runner> prepared = std::nullopt;  ///< serves the first instance
 };
 
 struct RaceResult {
@@ -38,7 +43,7 @@ struct RaceFailure {
 /// Races the two sides: fresh processes per instance; blocks of points in random order; within a
 /// point slices A B B A (or B A A B) on the same fresh queries, each after an untimed batch. CPU
 /// time is the worker's, read here. Recall is that of the timed results.
-tl::expected<RaceResult, RaceFailure> race(const RaceSide& baseline, const RaceSide& candidate,
+tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate,
                                            const Scene& scene, const RaceOptions& options);
 
 }  // namespace crinn::harness

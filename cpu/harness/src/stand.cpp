@@ -131,6 +131,7 @@ Expected<Profile> Stand::profile(const System& system, double build_seconds, uin
   result.cost.index_bytes = static_cast<double>(
       std::max<int64_t>(0, resident - empty_worker_bytes_) + system.graph_bytes);
   result.sweep = std::move(*swept);
+  result.runner = std::move(*runner);
   return result;
 }
 

@@ -24,6 +24,7 @@ struct PlacedGraph {
 struct Profile {
   Sweep sweep;
   BuildCost cost;
+  std::optional<Runner> runner;  ///< the process that was measured, still prepared
 };
 
 /// The test stand: one workload, the graphs on it, and what is known about the systems that ran.

@@ -256,6 +256,35 @@ TEST(Judge, MeasuresEveryMetric) {
   }
 }
 
+TEST(Judge, KeepsAGraphOfALowerDegreeThanWasAllowed) {
+  Judge judge(options(), data().workload());
+  Triple half =
+      changed(Role::kConstruction, "const int64_t n = in.base.rows;",
+              "const int64_t n = in.base.rows; const int32_t half_degree = in.degree / 2;");
+  std::string& text = half.construction.text;
+  const auto body = text.find("Graph graph(n");
+  for (auto at = text.find("in.degree", body); at != std::string::npos;
+       at = text.find("in.degree", at)) {
+    text.replace(at, 9, "half_degree");
+  }
+  const std::string loop = "while (true) {";
+  half.search.text.insert(half.search.text.find(loop),
+                          "if (input_.graph.neighbors.cols != 8) throw 1;\n");
+  const Measurement m = judge.judge(half, plain_triple(), 1);
+  EXPECT_EQ(m.outcome, Outcome::kValid) << summary(m);
+}
+
+TEST(Judge, RacesNoFurtherWhatIsBelowItsLimit) {
+  Judge judge(options(), data().workload());
+  const Measurement whole = judge.judge(plain_triple(), plain_triple(), 1, 0.1);
+  EXPECT_EQ(whole.instances.size(), 2u) << summary(whole);
+  const Measurement brief = judge.judge(plain_triple(), plain_triple(), 1, 100);
+  EXPECT_EQ(brief.outcome, Outcome::kValid) << summary(brief);
+  EXPECT_EQ(brief.instances.size(), 1u);
+  EXPECT_GT(brief.race_seconds, 0);
+  EXPECT_LE(brief.prove_seconds + brief.sweep_seconds + brief.race_seconds, brief.judge_seconds);
+}
+
 TEST(Judge, BlamesTheBaselineWithAnError) {
   Judge judge(options(), data().workload());
   EXPECT_THROW(judge.judge(plain_triple(),

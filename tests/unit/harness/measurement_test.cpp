@@ -23,6 +23,9 @@ Measurement full() {
   m.noise = NoiseGrade::kUnusable;
   m.steal_fraction = 0.125;
   m.judge_seconds = 9.5;
+  m.prove_seconds = 2.5;
+  m.sweep_seconds = 3;
+  m.race_seconds = 4;
   m.seed = 0xFFFFFFFFFFFFFFFFull;
   return m;
 }
@@ -36,6 +39,7 @@ TEST(MeasurementJson, ComesBackAsItWas) {
   EXPECT_EQ(back.instances[1].candidate[0].ef, 20);
   EXPECT_EQ(back.seed, 0xFFFFFFFFFFFFFFFFull);
   EXPECT_EQ(back.evidence, full().evidence);
+  EXPECT_EQ(back.race_seconds, 4);
 }
 
 TEST(MeasurementJson, SurvivesBytesThatAreNoText) {

@@ -24,7 +24,7 @@ class AnalyticEvaluator final : public Evaluator {
       : speed_(std::move(speed)), context_(std::move(context)) {}
 
   harness::Measurement measure(const harness::Triple& candidate, const harness::Triple&,
-                               uint64_t seed) override {
+                               uint64_t seed, double give_up_below) override {
     if (++calls == kill_at) throw Killed{};
     const double speed = speed_(candidate);
     harness::Measurement m;
@@ -51,11 +51,12 @@ class AnalyticEvaluator final : public Evaluator {
         instance.candidate.push_back(point);
       }
       m.instances.push_back(instance);
+      if (speed < give_up_below) break;
     }
     return m;
   }
   harness::Measurement check(const harness::Triple& candidate) override {
-    return measure(candidate, candidate, 0);
+    return measure(candidate, candidate, 0, 0);
   }
   std::string context() const override { return context_; }
   std::vector<std::string> layers() const override { return {}; }

@@ -7,29 +7,17 @@
 #include <utility>
 #include <vector>
 
+#include "crinn/harness/curve.h"
 #include "crinn/harness/measurement.h"
 
 namespace crinn::eval {
 
-struct CurvePoint {
-  double recall = 0;
-  double qps = 0;
-};
-
-/// The points of one system in one instance: QPS = 1 / CPU seconds a query. Points without a usable
-/// time or recall are left out.
-std::vector<CurvePoint> curve_of(std::span<const harness::RacePoint> points);
-
-/// The Pareto front: recall ascending, QPS strictly descending, every dominated point removed.
-std::vector<CurvePoint> upper_envelope(std::span<const CurvePoint> points);
-
-/// QPS at a recall, linear in recall between points of the envelope; the first point's QPS to its
-/// left; 0 beyond the highest recall.
-double qps_at(std::span<const CurvePoint> envelope, double recall);
-
-/// Area under the envelope over [low, high] by trapezoids (QPS x recall), clipped exactly at the
-/// band's edges.
-double area(std::span<const CurvePoint> envelope, double low, double high);
+// The curve of a race's points.
+using harness::area;
+using harness::curve_of;
+using harness::CurvePoint;
+using harness::qps_at;
+using harness::upper_envelope;
 
 /// An estimate with a 95 % interval over instances (process pairs), never over slices: slices of
 /// one process share its memory layout and are not independent.

@@ -53,7 +53,10 @@ struct GrpoConfig {
   /// nothing: the group is skipped. A gain that small does not make a winner, either.
   double noise_tolerance = 1.0;
   double reward_floor = -1.5;  ///< rewards are raised to it before advantages are taken
-  int max_staleness = 0;       ///< updates between sampling and learning; 0: synchronous
+  /// A candidate whose first pair of processes shows less than this share of the best ratio so far
+  /// is not raced further. 0: every race is run to its end.
+  double full_race_share = 0.9;
+  int max_staleness = 0;  ///< updates between sampling and learning; 0: synchronous
 };
 
 /// What every phase measures before its first step.

@@ -15,8 +15,10 @@ namespace crinn::train {
 class Evaluator {
  public:
   virtual ~Evaluator() = default;
+  /// `give_up_below` as Judge::judge() has it.
   virtual harness::Measurement measure(const harness::Triple& candidate,
-                                       const harness::Triple& baseline, uint64_t seed) = 0;
+                                       const harness::Triple& baseline, uint64_t seed,
+                                       double give_up_below) = 0;
   /// The cascade up to the smoke test.
   virtual harness::Measurement check(const harness::Triple& candidate) = 0;
   /// Names everything beside the sources and the seed that decides a measurement: data set,
@@ -32,7 +34,7 @@ class JudgeEvaluator final : public Evaluator {
   JudgeEvaluator(const eval::Dataset& dataset, int64_t first_query, int64_t queries, int k,
                  const harness::JudgeOptions& options);
   harness::Measurement measure(const harness::Triple& candidate, const harness::Triple& baseline,
-                               uint64_t seed) override;
+                               uint64_t seed, double give_up_below) override;
   harness::Measurement check(const harness::Triple& candidate) override;
   std::string context() const override { return context_; }
   std::vector<std::string> layers() const override { return judge_->layers(); }

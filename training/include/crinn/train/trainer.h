@@ -23,6 +23,12 @@
 
 namespace crinn::train {
 
+/// A data set that must not get slower; made when it is first needed.
+struct Guard {
+  std::string name;
+  std::function<Evaluator&()> evaluator;
+};
+
 /// What a trainer works with; everything is borrowed.
 struct TrainerParts {
   const Codec& codec;
@@ -33,6 +39,8 @@ struct TrainerParts {
   RunLog& log;
   harness::Triple baseline;  ///< frozen: every candidate is raced against it
   std::function<void(const RunState&)> on_step = nullptr;  ///< after every step's checkpoint
+  /// More data sets, on which no winner of a phase may lose more than confirm.regression_limit.
+  std::vector<Guard> guards = {};
 };
 
 /// The loop: module after module on top of the best triple so far; exemplars -> proposals ->
@@ -66,7 +74,10 @@ class Trainer {
   void end_step();
   bool phase_time_left() const;
 
-  Measured measure(const harness::Triple& triple, harness::Role role, std::string_view purpose);
+  Measured measure(Evaluator& evaluator, const harness::Triple& triple, std::string_view purpose,
+                   double give_up_below = 0);
+  /// Which guard's data set the triple is too slow on, and how; empty: none.
+  std::string regression(const harness::Triple& triple);
   /// Measures and archives a decoded completion of the current phase.
   CandidateRow evaluate(const Decoded& decoded, Origin origin, std::vector<int64_t> parents);
   CandidateRow finish_row(CandidateRow row, const Measured& measured);

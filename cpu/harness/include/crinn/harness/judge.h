@@ -63,8 +63,11 @@ class Judge {
   /// Measures `candidate` against `baseline` on the workload. A candidate's failure is a value; an
   /// Error means that the machine or the baseline is at fault. Compiled objects, graphs and the
   /// baseline's sweep are cached in the work folder by content. `seed` renews query order,
-  /// permutation of ids and rotation of slices: use a fresh one to confirm.
-  Measurement judge(const Triple& candidate, const Triple& baseline, uint64_t seed);
+  /// permutation of ids and rotation of slices: use a fresh one to confirm. A candidate whose first
+  /// pair of processes shows a ratio of areas below `give_up_below` is not raced further: valid,
+  /// with one instance.
+  Measurement judge(const Triple& candidate, const Triple& baseline, uint64_t seed,
+                    double give_up_below = 0);
 
   /// The cascade up to the smoke test: what proves that a module works, without racing.
   Measurement check(const Triple& candidate);

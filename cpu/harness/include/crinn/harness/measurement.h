@@ -82,7 +82,10 @@ struct Measurement {
   std::string baseline_version;     ///< hash of the baseline triple's source
   NoiseGrade noise = NoiseGrade::kQuiet;
   double steal_fraction = 0;
-  double judge_seconds = 0;  ///< wall time of the whole verdict
+  double judge_seconds = 0;  ///< wall time of the whole verdict, of which:
+  double prove_seconds = 0;  ///< screen, compile, smoke test
+  double sweep_seconds = 0;  ///< graph, preparing, coarse sweep
+  double race_seconds = 0;   ///< preparing fresh processes, racing
   uint64_t seed = 0;
 
   bool valid() const { return outcome == Outcome::kValid; }

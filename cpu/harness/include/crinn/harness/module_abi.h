@@ -33,7 +33,7 @@ struct BuildArguments {
   int64_t n, d;
   int32_t metric, degree, ef_construction, threads;
   uint64_t seed;
-  int32_t* neighbors;     ///< out [n, degree]
+  int32_t* neighbors;     ///< out [n, the graph's degree], room for [n, degree]
   int32_t* entry_points;  ///< out [entry_capacity]
   int32_t* order;         ///< out [n]
   int64_t entry_capacity;
@@ -112,11 +112,7 @@ struct ConstructionGlue {
         result.entry_count > in.entry_capacity || result.order_count > in.n) {
       return result;
     }
-    for (int64_t i = 0; i < in.n; ++i) {
-      int32_t* row = in.neighbors + i * in.degree;
-      std::memcpy(row, graph.row(i), sizeof(int32_t) * static_cast<std::size_t>(graph.degree));
-      for (int j = graph.degree; j < in.degree; ++j) row[j] = -1;
-    }
+    std::memcpy(in.neighbors, graph.neighbors.data(), sizeof(int32_t) * graph.neighbors.size());
     std::memcpy(in.entry_points, graph.entry_points.data(),
                 sizeof(int32_t) * graph.entry_points.size());
     if (!graph.order.empty()) {
