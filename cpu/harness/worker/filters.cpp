@@ -54,6 +54,8 @@ constexpr int kThreads[] = {SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(
 constexpr auto kSocket = static_cast<scmp_datum_t>(harness::protocol::kSocketFd);
 constexpr auto kExec = static_cast<scmp_datum_t>(PROT_EXEC);
 constexpr auto kAnonymous = static_cast<scmp_datum_t>(MAP_ANONYMOUS);
+// The C library's own signal for set*id(): its handler is installed with the first thread.
+constexpr scmp_datum_t kSetIdSignal = 33;
 constexpr auto kThreadFlags = static_cast<scmp_datum_t>(CLONE_THREAD | CLONE_VM);
 
 template <std::size_t N>
@@ -77,6 +79,8 @@ int allow_threads(scmp_filter_ctx filter) {
   // clone3 hides its flags from a filter: the C library falls back to clone.
   return allow(filter, kThreads) |
          seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) |
+         seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1,
+                          SCMP_A0(SCMP_CMP_EQ, kSetIdSignal)) |
          seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
                           SCMP_A0(SCMP_CMP_MASKED_EQ, kThreadFlags, kThreadFlags));
 }

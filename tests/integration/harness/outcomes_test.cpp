@@ -274,6 +274,16 @@ TEST(Judge, KeepsAGraphOfALowerDegreeThanWasAllowed) {
   EXPECT_EQ(m.outcome, Outcome::kValid) << summary(m);
 }
 
+TEST(Judge, BuildsWithSeveralThreads) {
+  JudgeOptions with = options();
+  with.build_threads = 2;
+  with.seed = 5;  // a graph of its own in the cache
+  Judge judge(with, data().workload());
+  const Triple baseline = load_triple("baseline");
+  const Measurement m = judge.judge(baseline, baseline, 1);
+  EXPECT_EQ(m.outcome, Outcome::kValid) << summary(m);
+}
+
 TEST(Judge, RacesNoFurtherWhatIsBelowItsLimit) {
   Judge judge(options(), data().workload());
   const Measurement whole = judge.judge(plain_triple(), plain_triple(), 1, 0.1);
