@@ -8,8 +8,12 @@ set(CRINN_HAVE_TORCH FALSE)
 if(NOT CRINN_TORCH STREQUAL "OFF")
   file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/versions.env" CRINN_TORCH_VERSION REGEX "^TORCH_VERSION=")
   string(REPLACE "TORCH_VERSION=" "" CRINN_TORCH_VERSION "${CRINN_TORCH_VERSION}")
-  set(CRINN_TORCH_DIR "${CRINN_DEPS_DIR}/torch-${CRINN_TORCH_VERSION}/torch" CACHE PATH
-    "The wheel's torch folder")
+  # Not cached: another version is another folder.
+  if(NOT CRINN_TORCH_DIR)
+    set(CRINN_TORCH_DIR "${CRINN_DEPS_DIR}/torch-${CRINN_TORCH_VERSION}/torch")
+  endif()
+  set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY
+    CMAKE_CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/versions.env")
   if(EXISTS "${CRINN_TORCH_DIR}/lib/libtorch_cpu.so")
     foreach(_lib c10 torch_cpu)
       add_library(torch::${_lib} SHARED IMPORTED)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -77,13 +78,21 @@ void fill_rows(Matrix& out, const Matrix& centres, const std::vector<float>& spr
 
 RawDataset generate_synthetic(std::string_view spec) {
   const auto values = parse(spec);
-  const auto n = number<int64_t>("n", values.at("n"), 1, int64_t{1} << 31);
+  const auto n = number<int64_t>("n", values.at("n"), 1, (int64_t{1} << 31) - 1);
   const auto d = number<int64_t>("d", values.at("d"), 1, 1 << 20);
   const auto clusters = number<int64_t>("clusters", values.at("clusters"), 1, 1 << 24);
   const auto seed = number<uint64_t>("seed", values.at("seed"), 0, ~uint64_t{0});
   const int64_t queries = values.contains("queries")
                               ? number<int64_t>("queries", values.at("queries"), 1, 1 << 30)
                               : std::clamp<int64_t>(n / 10, 1, 1000);
+  // All of it lives in memory.
+  const int64_t most = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4;
+  if ((n + clusters + queries) > most / d) {
+    refuse(
+        fmt::format("n + clusters + queries = {} vectors of d = {} do not fit into {} GiB of "
+                    "memory",
+                    n + clusters + queries, d, most * 4 >> 30));
+  }
   RawDataset data;
   data.metric = ann::parse_metric(values.at("metric"));
   if (!data.metric) {

@@ -4,9 +4,11 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "crinn/base/error.h"
+#include "crinn/base/files.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/report.h"
 #include "crinn/eval/results.h"
@@ -72,6 +74,15 @@ int write_truth_only(const ToolOptions& options, const Dataset& dataset, const s
   return 0;
 }
 
+/// Throws Error (data) where the results could not be written in the end.
+void probe_writable(const ToolOptions& options) {
+  const std::filesystem::path folder = options.truth_only ? options.out.parent_path() : options.out;
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  const std::filesystem::path probe = folder / ".crinn-eval-probe";
+  write_file_atomic(probe, "");
+  std::filesystem::remove(probe);
+}
+
 int run(int argc, char** argv) {
   const auto parsed = parse_options(argc, argv);
   if (!parsed) return 0;
@@ -80,6 +91,7 @@ int run(int argc, char** argv) {
   const std::string started = utc_now();
 
   // What can be refused is refused before anything slow begins.
+  if (!options.out.empty()) probe_writable(options);
   std::vector<System> systems;
   if (!options.truth_only) {
     for (const std::string& name : options.systems) {
@@ -102,14 +114,15 @@ int run(int argc, char** argv) {
   evaluation.started = started;
   evaluation.command = options.command;
   evaluation.version = CRINN_VERSION;
+  // First to the terminal: a disk that is full by now takes nothing away.
+  fmt::print("{}", options.json ? render_json(evaluation) : render_text(evaluation));
+  if (std::fflush(stdout) != 0)
+    throw Error(ErrorCategory::kData, "crinn-eval: cannot write stdout");
   if (!options.out.empty()) {
     const DeferInterrupt whole;
     write_results(evaluation, dataset, options.out);
     say(fmt::format("wrote {}", (options.out / "report.html").string()));
   }
-  fmt::print("{}", options.json ? render_json(evaluation) : render_text(evaluation));
-  if (std::fflush(stdout) != 0)
-    throw Error(ErrorCategory::kData, "crinn-eval: cannot write stdout");
   return 0;
 }
 

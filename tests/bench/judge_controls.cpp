@@ -13,6 +13,7 @@
 #include "crinn/base/files.h"
 #include "crinn/base/parallel.h"
 #include "crinn/eval/dataset.h"
+#include "crinn/eval/reward.h"
 #include "crinn/harness/judge.h"
 
 namespace {
@@ -57,14 +58,9 @@ void collect(const harness::Measurement& m, std::vector<double>& ratios) {
 }
 
 void print(const char* name, const std::vector<double>& logs, double expected) {
-  double mean = 0, square = 0;
-  const auto n = static_cast<double>(logs.size());
-  for (const double value : logs) mean += value / n;
-  for (const double value : logs) square += (value - mean) * (value - mean);
-  const double error = n > 1 ? 1.96 * std::sqrt(square / (n - 1) / n) : 0;
+  const eval::Interval ratio = eval::ratio_interval(logs);
   std::printf("%-12s QPS ratio %.4f  [%.4f, %.4f]  expected %.4f  (%zu instances)\n", name,
-              std::exp(mean), std::exp(mean - error), std::exp(mean + error), expected,
-              logs.size());
+              ratio.estimate, ratio.low, ratio.high, expected, logs.size());
 }
 
 int body(int argc, char** argv) {

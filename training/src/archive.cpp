@@ -130,8 +130,10 @@ Archive::Archive(const std::filesystem::path& file)
 Archive::~Archive() = default;
 Archive::Archive(Archive&&) noexcept = default;
 
-void Archive::store(const std::string& key, const harness::Measurement& m) {
-  Statement s(impl_->db, "INSERT OR IGNORE INTO measurements VALUES(?, ?, ?, ?, ?, ?, ?)");
+void Archive::store(const std::string& key, const harness::Measurement& m, bool replace) {
+  Statement s(impl_->db, replace
+                             ? "INSERT OR REPLACE INTO measurements VALUES(?, ?, ?, ?, ?, ?, ?)"
+                             : "INSERT OR IGNORE INTO measurements VALUES(?, ?, ?, ?, ?, ?, ?)");
   s.bind(key)
       .bind(harness::to_string(m.outcome))
       .bind(harness::to_string(m.stage))

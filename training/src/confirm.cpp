@@ -16,6 +16,7 @@ Confirmation confirm(const harness::Triple& champion, const harness::Triple& bas
                      Archive& archive) {
   Confirmation result;
   for (const ConfirmTarget& target : targets) {
+    if (const int signal = stop_signal()) throw Stopped{signal};
     const std::unique_ptr<Evaluator> evaluator = target.make();
     const std::string key = measurement_key(champion, baseline, harness::Role::kSearch,
                                             evaluator->context(), "confirm");

@@ -10,6 +10,10 @@ namespace crinn::train {
 
 namespace {
 
+/// Buckets span this many tau below the best: what is worse is hardly ever chosen, and one hopeless
+/// program must not push all good ones into a single bucket.
+constexpr double kReach = 5;
+
 /// Places of valid rows with distinct completions: the last measurement of each counts, since a
 /// re-measurement is the better estimate.
 std::vector<std::size_t> usable_rows(std::span<const CandidateRow> rows) {
@@ -34,12 +38,13 @@ std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
   const auto by_reward = [&](std::size_t a, std::size_t b) {
     return rows[a].reward != rows[b].reward ? rows[a].reward < rows[b].reward : a < b;
   };
-  const double low = rows[*std::min_element(usable.begin(), usable.end(), by_reward)].reward;
+  const double worst = rows[*std::min_element(usable.begin(), usable.end(), by_reward)].reward;
   const double high = rows[*std::max_element(usable.begin(), usable.end(), by_reward)].reward;
+  const double low = std::max(worst, high - kReach * options.tau);
   const int last_bucket = std::max(options.buckets, 1) - 1;
   std::map<int, std::vector<std::size_t>> buckets;
   for (const std::size_t i : usable) {
-    const double place = high > low ? (rows[i].reward - low) / (high - low) : 0;
+    const double place = high > low ? std::max(0.0, (rows[i].reward - low) / (high - low)) : 0;
     buckets[std::min(static_cast<int>(place * (last_bucket + 1)), last_bucket)].push_back(i);
   }
 

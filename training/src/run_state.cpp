@@ -17,7 +17,7 @@ namespace crinn::train {
 
 namespace {
 
-constexpr int kStateVersion = 1;
+constexpr int kStateVersion = 2;
 constexpr std::string_view kPrefix = "step-";
 
 /// Content and names of a folder reach the disk before it is renamed.
@@ -64,7 +64,8 @@ std::string to_json(const RunState& s) {
       {"best", s.best},
       {"best_ratio", {s.best_ratio.estimate, s.best_ratio.low, s.best_ratio.high}},
       {"best_seen", s.best_seen},
-      {"policy_step", s.policy_step}}
+      {"policy_step", s.policy_step},
+      {"num_tokens", s.num_tokens}}
       .dump(2);
 }
 
@@ -92,6 +93,7 @@ RunState run_state_from_json(std::string_view text) {
     s.best_ratio = {real(ratio.at(0)), real(ratio.at(1)), real(ratio.at(2))};
     json.at("best_seen").get_to(s.best_seen);
     json.at("policy_step").get_to(s.policy_step);
+    json.at("num_tokens").get_to(s.num_tokens);
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorCategory::kData, fmt::format("checkpoint: bad state: {}", error.what()));

@@ -9,6 +9,7 @@
 #include "crinn/base/progress.h"
 #include "crinn/base/rng.h"
 #include "crinn/eval/reward.h"
+#include "crinn/harness/curve.h"
 #include "crinn/train/source_key.h"
 #include "crinn/train/stop.h"
 
@@ -111,7 +112,14 @@ Trainer::Measured Trainer::measure(Evaluator& evaluator, const harness::Triple& 
   Measured result;
   result.key = measurement_key(triple, parts_.baseline, phase().role, evaluator.context(), purpose);
   result.seed = mix_seed(config_.seed, std::stoull(result.key.substr(0, 15), nullptr, 16));
-  if (auto known = parts_.archive.find(result.key)) {
+  // A race that was cut short counts as long as it would be cut again.
+  const auto whole = [&](const harness::Measurement& m) {
+    return !m.valid() || static_cast<int>(m.instances.size()) >= config_.judge.instances ||
+           harness::area_ratio(m.instances.front(), config_.judge.band_low,
+                               config_.judge.band_high) < give_up_below;
+  };
+  auto known = parts_.archive.find(result.key);
+  if (known && whole(*known)) {
     result.measurement = *std::move(known);
     result.cached = true;
     return result;
@@ -132,7 +140,7 @@ Trainer::Measured Trainer::measure(Evaluator& evaluator, const harness::Triple& 
     noisy_ = result.measurement.noise == harness::NoiseGrade::kUnusable;
     if (!noisy_) break;
   }
-  parts_.archive.store(result.key, result.measurement);
+  parts_.archive.store(result.key, result.measurement, known.has_value());
   return result;
 }
 

@@ -15,6 +15,9 @@ namespace crinn::train {
 
 namespace {
 
+/// Of a phase's wall budget, at most this share goes to its seeds.
+constexpr double kSeedShare = 0.4;
+
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -63,8 +66,12 @@ void Trainer::seed_phase() {
   std::vector<CandidateRow> rows;
   const auto seed = [&](const std::string& completion, Origin origin,
                         std::vector<int64_t> parents) {
-    // Where time is short, a phase starts from what it has.
-    if (!rows.empty() && !phase_time_left()) return;
+    // Where time is short, a phase starts from what it has: most of it is for what can learn.
+    const bool limited = config_.schedule.wall_seconds > 0;
+    if (!rows.empty() && limited &&
+        elapsed() - state_.phase_started > kSeedShare * state_.phase_seconds) {
+      return;
+    }
     const Decoded decoded = parts_.codec.decode(role, parts_.codec.encode(role, completion));
     rows.push_back(evaluate(decoded, origin, std::move(parents)));
   };
@@ -169,6 +176,8 @@ void Trainer::grpo_step() {
       group.push_back(evaluate(proposal.decoded, parts_.proposer.origin(), parents));
       rewards.push_back(std::max(group.back().reward, config_.grpo.reward_floor));
       entropy_length += static_cast<double>(proposal.completion.tokens.size());
+      state_.num_tokens +=
+          static_cast<int64_t>(proposal.prompt.size() + proposal.completion.tokens.size());
     }
     judge_seconds += seconds_since(judging);
 
@@ -199,7 +208,7 @@ void Trainer::grpo_step() {
                    {"clip_ratio/high_mean", update.clip_ratio_high_mean},
                    {"clip_ratio/region_mean", update.clip_ratio_region_mean},
                    {"completions/mean_length", entropy_length / static_cast<double>(rows.size())},
-                   {"num_tokens", static_cast<double>(update.num_tokens)},
+                   {"num_tokens", static_cast<double>(state_.num_tokens)},
                    {"timing_s/sample", sample_seconds},
                    {"timing_s/judge", judge_seconds},
                    {"timing_s/update", seconds_since(updating)}};

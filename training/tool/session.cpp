@@ -66,6 +66,7 @@ class Session {
     say(fmt::format("{}: {} x {} {}, {} + {} queries", data_.name, data_.base.rows(),
                     data_.base.cols(), ann::to_string(data_.metric), config_.queries.train,
                     config_.queries.held_out));
+    for (const std::string& name : config_.confirm.datasets) other(name);
     baseline_ = harness::load_triple("baseline");
     evaluator_ = std::make_unique<JudgeEvaluator>(data_, 0, config_.queries.train, config_.k,
                                                   judge_options(config_));
@@ -98,7 +99,7 @@ class Session {
     if (terminal_) fmt::print(terminal_, "{}\n", line);
     if (terminal_) std::fflush(terminal_);
   }
-  /// One a data set in confirm.datasets; each loads its data when first asked.
+  /// One a data set in confirm.datasets; each makes its judge when first asked.
   std::vector<Guard> make_guards();
   /// A baseline that does not work would make every candidate look guilty.
   void check_baseline();

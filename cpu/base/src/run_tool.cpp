@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <new>
 
@@ -26,6 +27,9 @@ int run_tool(std::string_view tool, int (*body)(int, char**), int argc, char** a
   } catch (const Error& error) {
     report(error.what());
     return error.exit_code();
+  } catch (const std::filesystem::filesystem_error& error) {
+    report(error.what());
+    return Error(ErrorCategory::kData, "").exit_code();
   } catch (const std::bad_alloc&) {
     report("out of memory");
     return 75;

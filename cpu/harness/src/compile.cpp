@@ -63,6 +63,12 @@ std::vector<std::string> jail(const fs::path& sources, const fs::path& out,
       bind("--ro-bind", link, link);
     }
   }
+  // A compiler of its own prefix (conda's) brings its headers and libraries along.
+  const fs::path compiler = toolchain().compiler;
+  if (compiler.is_absolute() && compiler.string().rfind("/usr/", 0) != 0) {
+    const fs::path home = compiler.parent_path().parent_path();
+    if (home != "/") bind("--ro-bind", home, home);
+  }
   // Alternatives (c++, cc, ld) are links through /etc.
   if (fs::exists("/etc/alternatives")) {
     bind("--ro-bind", "/etc/alternatives", "/etc/alternatives");

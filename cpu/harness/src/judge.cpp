@@ -116,6 +116,7 @@ struct Judge::Impl {
     race_options.prepare_deadline_seconds = options.build_deadline_seconds;
     race_options.keep_answers = options.keep_answers;
     race_options.check_repeats = options.check_repeats;
+    race_options.check_hidden_work = options.check_lazy;
     race_options.give_up_below = give_up_below;
     race_options.band_low = options.band_low;
     race_options.band_high = options.band_high;
@@ -169,9 +170,17 @@ struct Judge::Impl {
     baseline_side.points = race_points(baseline_profile.sweep, stand.sweep_options());
     side.points = race_points(profile->sweep, stand.sweep_options());
     side.prepared = std::move(profile->runner);
+    const System raced_system = side.system;
     auto raced = run_race(std::move(baseline_side), std::move(side), seed, give_up_below);
     lap(m.race_seconds);
     if (!raced) return raced.error();
+    m.candidate_cost.index_bytes =
+        std::max(m.candidate_cost.index_bytes,
+                 stand.index_bytes(raced->candidate_private_bytes, raced_system));
+    if (auto failure =
+            stand.check_memory(m.candidate_cost.index_bytes, m.baseline_cost.index_bytes)) {
+      return Stop{Stage::kRace, *failure};
+    }
     m.instances = std::move(raced->instances);
     m.steal_fraction = StealClock::now().fraction_since(steal);
     m.noise = grade(raced->noise, m.steal_fraction);

@@ -78,11 +78,8 @@ Layers probe_layers(int core) {
                                     {"uts", "utsns"}}) {
     const std::string own = namespace_link(getpid(), kind), theirs = namespace_link(pid, kind);
     // A process that may not read another's links still started it with these flags.
-    if (!theirs.empty() && theirs == own) {
-      layers.missing.emplace_back(layer);
-    } else {
-      layers.active.emplace_back(layer);
-    }
+    require(theirs.empty() || theirs != own, layer, "the worker shares this process's");
+    layers.active.emplace_back(layer);
   }
   const std::string filters = status_value(status, "Seccomp");
   require(filters == "2", "seccomp", "/proc/PID/status says Seccomp: " + filters);
@@ -105,11 +102,8 @@ Layers probe_layers(int core) {
   layers.active.emplace_back("rlimits");
   layers.active.emplace_back("sealed-data");
   layers.active.emplace_back("pdeathsig");
-  if (worker->landlock_abi() > 0) {
-    layers.active.push_back(fmt::format("landlock-v{}", worker->landlock_abi()));
-  } else {
-    layers.missing.emplace_back("landlock");
-  }
+  require(worker->landlock_abi() > 0, "landlock", "the kernel has none, or it is not enabled");
+  layers.active.push_back(fmt::format("landlock-v{}", worker->landlock_abi()));
   if (status_value(status, "Cpus_allowed_list") == std::to_string(spec.core)) {
     layers.active.emplace_back("cpu-affinity");
   } else {

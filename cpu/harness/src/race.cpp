@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -23,6 +24,12 @@ constexpr double kWallOverCpu = 1.03, kWakeUpSeconds = 1.5e-4;
 constexpr double kRepeatSpeedUp = 1.5;
 constexpr std::size_t kMinRepeats = 5;
 constexpr double kLatencySeconds = 0.02;
+constexpr int64_t kFewestQueries = 16;
+constexpr double kHiddenShare = 0.5, kHiddenSeconds = 0.1;
+// A race that waits burns no CPU time: wall time is bounded, too.
+constexpr double kWallOverBudget = 20, kWallSlackSeconds = 60;
+
+using Clock = std::chrono::steady_clock;
 
 struct Side {
   explicit Side(Runner started) : runner(std::move(started)) {}
@@ -42,10 +49,9 @@ class Instance {
         deck_(scene.query_count(), rng) {}
 
   std::optional<RaceFailure> run() {
-    const double budget = options_.cpu_seconds / options_.instances;
     std::vector<std::size_t> order(std::max(sides_[0].points.size(), sides_[1].points.size()));
     std::iota(order.begin(), order.end(), 0);
-    for (int block = 0; block < 2 || sides_[0].cpu_seconds + sides_[1].cpu_seconds < budget;
+    for (int block = 0; block < 2 || sides_[0].cpu_seconds + sides_[1].cpu_seconds < budget();
          ++block) {
       rng_.shuffle(order);
       for (const std::size_t point : order) {
@@ -63,6 +69,9 @@ class Instance {
     }
     if (auto failure = run_first_slices_again()) return failure;
     if (auto failure = check_repeat_ratios()) return failure;
+    if (options_.check_hidden_work) {
+      if (auto failure = check_hidden_work()) return failure;
+    }
     return measure_latencies();
   }
 
@@ -89,6 +98,8 @@ class Instance {
     return std::nullopt;
   }
 
+  int64_t candidate_private_bytes() const { return sides_[kCandidate].runner.private_bytes(); }
+
   RaceInstance summary(int64_t& slices, int64_t& disturbed) const {
     RaceInstance out;
     for (int s : {kBaseline, kCandidate}) {
@@ -99,6 +110,7 @@ class Instance {
         disturbed += std::count_if(state.slices.begin(), state.slices.end(),
                                    [](const Slice& slice) { return slice.disturbed; });
       }
+      drop_below_gap(points);
     }
     return out;
   }
@@ -114,30 +126,43 @@ class Instance {
   }
 
   template <class Queries>
-  Expected<BatchResult> batch(int side, const Queries& queries, int ef) {
+  Expected<BatchResult> batch(int side, const Queries& queries, PointState& at) {
     Side& runs = sides_[static_cast<std::size_t>(side)];
-    auto result = runs.runner.search(queries, ef);
-    if (result) runs.cpu_seconds += result->cpu_seconds;
+    auto result = runs.runner.search(queries, at.ef);
+    if (result) {
+      runs.cpu_seconds += result->cpu_seconds;
+      at.cpu_seconds += result->cpu_seconds;
+      at.queries += static_cast<int64_t>(result->ids.size()) / scene_.k();
+    }
     return result;
   }
 
-  // Both sides get the same queries: as many as fill a slice of the slower or mean side.
+  double budget() const { return options_.cpu_seconds / options_.instances; }
+
+  // Both sides get the same queries: as many as fill a slice of the side between the two, and never
+  // so few that a slow candidate's points would be measured by the baseline's wake-ups.
   int64_t slice_queries(std::size_t point) {
-    double estimate = 0;
+    double log_estimate = 0;
     int sides = 0;
     for (int side : {kBaseline, kCandidate}) {
       if (const PointState* s = state(side, point)) {
-        estimate += s->estimate;
+        log_estimate += std::log(std::max(s->estimate, 1e-8));
         ++sides;
       }
     }
-    estimate = std::max(estimate / std::max(sides, 1), 1e-8);
+    const double estimate = std::exp(log_estimate / std::max(sides, 1));
     const double jitter = 0.8 + 0.4 * rng_.uniform();
-    return std::clamp<int64_t>(std::llround(options_.slice_seconds / estimate * jitter), 1,
-                               Runner::kMaxBatch);
+    return std::clamp<int64_t>(std::llround(options_.slice_seconds / estimate * jitter),
+                               kFewestQueries, Runner::kMaxBatch);
   }
 
   std::optional<RaceFailure> race_point(std::size_t point) {
+    const double wall = std::chrono::duration<double>(Clock::now() - start_).count();
+    if (wall > kWallOverBudget * budget() + kWallSlackSeconds) {
+      return fail(kCandidate, {Outcome::kTimedOut,
+                               fmt::format("race: {:.0f} s of wall time for {:.1f} s of racing",
+                                           wall, budget())});
+    }
     const int64_t count = slice_queries(point);
     const std::vector<int64_t> first = deck_.deal(count), second = deck_.deal(count);
     const int a = rng_.below(2) == 0 ? kBaseline : kCandidate;
@@ -147,9 +172,9 @@ class Instance {
     for (const auto& [side, queries] : schedule) {
       PointState* at = state(side, point);
       if (at == nullptr) continue;
-      const auto warm = batch(side, deck_.deal(std::max<int64_t>(1, count / 3)), at->ef);
+      const auto warm = batch(side, deck_.deal(std::max<int64_t>(1, count / 3)), *at);
       if (!warm) return fail(side, warm.error());
-      auto timed = batch(side, *queries, at->ef);
+      auto timed = batch(side, *queries, *at);
       if (!timed) return fail(side, timed.error());
       Slice slice;
       slice.queries = *queries;
@@ -173,6 +198,13 @@ class Instance {
       const float *a = scene_.query(first[i]), *b = scene_.query(second[i]);
       for (int64_t j = 0; j < d; ++j) vectors.push_back(share * a[j] + (1 - share) * b[j]);
       float* vector = vectors.data() + vectors.size() - d;
+      // Whole numbers mix to whole numbers: nothing shows that these queries are made up.
+      const auto whole = [d](const float* x) {
+        return std::all_of(x, x + d, [](float value) { return value == std::trunc(value); });
+      };
+      if (whole(a) && whole(b)) {
+        std::transform(vector, vector + d, vector, [](float value) { return std::round(value); });
+      }
       if (scene_.metric() == ann::Metric::kCosine) normalize(vector, vector, d);
     }
     return vectors;
@@ -184,9 +216,9 @@ class Instance {
     for (int side : {kBaseline, kCandidate}) {
       PointState* at = state(side, point);
       if (at == nullptr) continue;
-      const auto once = batch(side, queries, at->ef);
+      const auto once = batch(side, queries, *at);
       if (!once) return fail(side, once.error());
-      const auto again = batch(side, queries, at->ef);
+      const auto again = batch(side, queries, *at);
       if (!again) return fail(side, again.error());
       if (once->ids != again->ids) return not_reproducible(side, at->ef);
       sides_[static_cast<std::size_t>(side)].repeat_ratios.push_back(
@@ -206,7 +238,7 @@ class Instance {
       auto& points = sides_[static_cast<std::size_t>(side)].points;
       for (std::size_t i = 0; i < points.size(); i += 1 + points.size() / 3) {
         const Slice& slice = points[i].slices.front();
-        const auto again = batch(side, slice.queries, points[i].ef);
+        const auto again = batch(side, slice.queries, points[i]);
         if (!again) return fail(side, again.error());
         if (again->ids != slice.result.ids) return not_reproducible(side, points[i].ef);
       }
@@ -228,6 +260,31 @@ class Instance {
                              ratio, usual)});
   }
 
+  // Work that the timed slices do not show: in the batches between them, or in the slices that the
+  // robust mean leaves out.
+  std::optional<RaceFailure> check_hidden_work() {
+    double excess[2] = {0, 0}, shown[2] = {0, 0};
+    for (int side : {kBaseline, kCandidate}) {
+      for (const PointState& at : sides_[static_cast<std::size_t>(side)].points) {
+        std::vector<double> seconds;
+        for (const Slice& slice : at.slices) {
+          seconds.push_back(slice.result.cpu_seconds / static_cast<double>(slice.queries.size()));
+        }
+        shown[side] += trimmed_mean(seconds) * static_cast<double>(at.queries);
+        excess[side] += at.cpu_seconds;
+      }
+      excess[side] -= shown[side];
+    }
+    const double usual = std::max(0.0, excess[kBaseline] / shown[kBaseline]);
+    const double hidden = excess[kCandidate] - usual * shown[kCandidate];
+    if (hidden <= kHiddenShare * shown[kCandidate] + kHiddenSeconds) return std::nullopt;
+    return fail(kCandidate,
+                {Outcome::kOverCap,
+                 fmt::format("race: {:.2f} s of CPU time beyond the {:.2f} s that the timed slices "
+                             "account for: work is put off or done between them",
+                             hidden, shown[kCandidate])});
+  }
+
   std::optional<RaceFailure> measure_latencies() {
     for (int side : {kBaseline, kCandidate}) {
       Side& runs = sides_[static_cast<std::size_t>(side)];
@@ -247,6 +304,7 @@ class Instance {
   const RaceOptions& options_;
   Rng& rng_;
   Deck deck_;
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace
@@ -258,11 +316,11 @@ tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate
   int64_t slices = 0, disturbed = 0;
   for (int i = 0; i < options.instances; ++i) {
     std::vector<Side> sides;
-    // Which side starts first alternates: it gets the better memory.
+    // Which side starts first alternates: it gets the better memory. What was swept was first.
     for (int position : {0, 1}) {
-      const bool is_candidate = (position + i) % 2 == 1;
+      const bool is_candidate = (position + i) % 2 == 0;
       RaceSide& side = is_candidate ? candidate : baseline;
-      if (side.prepared) {
+      if (side.prepared && options.instances > 1) {
         sides.emplace_back(*std::exchange(side.prepared, std::nullopt));
       } else {
         auto runner = Runner::start(side.system, scene, options.core,
@@ -272,13 +330,15 @@ tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate
         sides.emplace_back(std::move(*runner));
       }
       for (const SweepPoint& point : side.points) {
-        sides.back().points.push_back({point.ef, point.seconds_per_query, {}, {}});
+        sides.back().points.push_back({point.ef, point.seconds_per_query, {}, 0, 0, {}});
       }
     }
-    if (i % 2 == 1) std::swap(sides[0], sides[1]);
+    if (i % 2 == 0) std::swap(sides[0], sides[1]);
     Instance instance(std::move(sides), scene, options, rng);
     if (auto failure = instance.run()) return tl::make_unexpected(*failure);
     result.instances.push_back(instance.summary(slices, disturbed));
+    result.candidate_private_bytes =
+        std::max(result.candidate_private_bytes, instance.candidate_private_bytes());
     if (options.keep_answers && i == 0) {
       if (auto failure = instance.collect_answers(result.instances.back())) {
         return tl::make_unexpected(*failure);

@@ -15,8 +15,8 @@ struct RaceOptions {
   int core = -1;
   uint64_t seed = 0;
   double prepare_deadline_seconds = 600;
-  bool keep_answers = false;  ///< RacePoint::ids of the first instance
-  bool check_repeats = true;  ///< off only in tests of this very defence
+  bool keep_answers = false;                            ///< RacePoint::ids of the first instance
+  bool check_repeats = true, check_hidden_work = true;  ///< off only in tests of these defences
   /// After the first instance the race ends when the ratio of areas over [band_low, band_high] is
   /// below this: such a candidate needs no finer figure.
   double give_up_below = 0, band_low = 0.85, band_high = 0.95;
@@ -25,13 +25,14 @@ struct RaceOptions {
 struct RaceSide {
   System system;
   std::vector<SweepPoint> points;
-  std::optional<Runner> prepared = std::nullopt;  ///< serves the first instance
+  std::optional<Runner> prepared = std::nullopt;  ///< serves the first of several instances
 };
 
 struct RaceResult {
   std::vector<RaceInstance> instances;
   NoiseGrade noise = NoiseGrade::kQuiet;
-  double dropped_fraction = 0;  ///< slices in which the process did not have its core
+  int64_t candidate_private_bytes = 0;  ///< the most after any instance
+  double dropped_fraction = 0;          ///< slices in which the process did not have its core
 };
 
 /// Which side failed, and how.

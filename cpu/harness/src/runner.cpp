@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+
+#include "crinn/base/hash.h"
 
 namespace crinn::harness {
 namespace {
@@ -44,7 +47,9 @@ Expected<Runner> Runner::start(const System& system, const Scene& scene, int cor
   request.n = scene.n();
   request.d = scene.d();
   request.metric = static_cast<int32_t>(scene.metric());
-  request.seed = seed;
+  // Mixing is invertible: the module must not learn the seed of the scene from its own.
+  const std::string hidden = sha256_hex(fmt::format("module seed {}", seed));
+  request.seed = std::stoull(hidden.substr(0, 15), nullptr, 16);
   request.threads = 1;
   const double before = runner.worker_.clocks().cpu;
   const auto reply = runner.worker_.call(request, deadline_seconds, "preparing the search");
@@ -119,7 +124,12 @@ Expected<std::vector<float>> Runner::latencies(std::span<const int64_t> queries,
   const auto* values = reinterpret_cast<const float*>(
       worker_.exchange() - protocol::kExchangeHeaderBytes + latencies_offset(*scene_));
   if (ids != nullptr) *ids = std::move(result->ids);
-  return std::vector<float>(values, values + queries.size());
+  // The module could write there: what is no time becomes none.
+  std::vector<float> latencies(values, values + queries.size());
+  for (float& latency : latencies) {
+    if (!(latency >= 0 && latency <= kBatchDeadline * 1e6)) latency = 0;
+  }
+  return latencies;
 }
 
 double recall(const Scene& scene, std::span<const int64_t> queries, const BatchResult& result) {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMaxBytes = 64 * 1024;
 constexpr int kMaxLines = 300;
+constexpr std::size_t kMaxColumns = 1000;
 
 constexpr std::array kStandardHeaders = {"algorithm", "array",       "bit",     "cmath",  "cstddef",
                                          "cstdint",   "cstring",     "limits",  "memory", "numeric",
@@ -20,25 +21,26 @@ constexpr std::array kStandardHeaders = {"algorithm", "array",       "bit",     
 
 // Identifiers that no module needs. Kernel and libc entry points among them are out of reach
 // anyway (no header declares them); a declaration by hand would need `extern`.
-constexpr std::array kBannedWords = {"asm",           "__asm",         "__asm__",
-                                     "extern",        "syscall",       "vfork",
-                                     "execve",        "popen",         "dlopen",
-                                     "dlsym",         "mprotect",      "ptrace",
-                                     "quick_exit",    "atexit",        "getenv",
-                                     "setenv",        "sigaction",     "setjmp",
-                                     "longjmp",       "jthread",       "pthread_create",
-                                     "fopen",         "freopen",       "ifstream",
-                                     "ofstream",      "fstream",       "FILE",
-                                     "printf",        "fprintf",       "cout",
-                                     "cerr",          "chrono",        "clock_gettime",
-                                     "gettimeofday",  "random_device", "__rdtsc",
-                                     "_rdtsc",        "__rdtscp",      "thread_local",
-                                     "__attribute__", "__attribute",   "__declspec",
-                                     "_Pragma",       "__FILE__",      "__DATE__",
-                                     "__TIME__",      "__TIMESTAMP__", "__COUNTER__",
-                                     "__BASE_FILE__", "__has_include", "__has_include_next",
-                                     "__has_embed",   "co_await",      "co_yield",
-                                     "co_return"};
+constexpr std::array kBannedWords = {"asm",           "__asm",           "__asm__",
+                                     "extern",        "syscall",         "vfork",
+                                     "execve",        "popen",           "dlopen",
+                                     "dlsym",         "mprotect",        "ptrace",
+                                     "quick_exit",    "atexit",          "getenv",
+                                     "setenv",        "sigaction",       "setjmp",
+                                     "longjmp",       "jthread",         "pthread_create",
+                                     "fopen",         "freopen",         "ifstream",
+                                     "ofstream",      "fstream",         "FILE",
+                                     "printf",        "fprintf",         "cout",
+                                     "cerr",          "chrono",          "clock_gettime",
+                                     "gettimeofday",  "random_device",   "__rdtsc",
+                                     "_rdtsc",        "__rdtscp",        "thread_local",
+                                     "__attribute__", "__attribute",     "__declspec",
+                                     "_Pragma",       "__FILE__",        "__DATE__",
+                                     "__TIME__",      "__TIMESTAMP__",   "__COUNTER__",
+                                     "__BASE_FILE__", "__has_include",   "__has_include_next",
+                                     "__has_embed",   "co_await",        "co_yield",
+                                     "co_return",     "harness",         "Pipeline",
+                                     "PipelineGlue",  "ConstructionGlue"};
 
 // The same, but ordinary names unless they are called.
 constexpr std::array kBannedCalls = {
@@ -68,6 +70,8 @@ bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c =
 Screened banned(int line, const std::string& why) {
   return {Outcome::kBanned, fmt::format("line {}: {}", line, why), {}};
 }
+
+bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) {
@@ -162,7 +166,11 @@ std::string attribute_fault(std::string_view line) {
 
 Screened identify(const ModuleSource& source) {
   Screened result;
-  const std::string code = strip_comments_and_literals(source.text);
+  // Blanks in a row are one: the expressions below recurse over them.
+  std::string code = strip_comments_and_literals(source.text);
+  code.erase(std::unique(code.begin(), code.end(),
+                         [](char a, char b) { return is_blank(a) && is_blank(b); }),
+             code.end());
   const std::string type = source.role == Role::kConstruction ? "Construction"
                            : source.role == Role::kSearch     ? "Search"
                                                               : "Refinement";
@@ -224,6 +232,9 @@ Screened screen(const ModuleSource& source) {
     begin = end + 1;
     raw_begin = std::min(raw_end + 1, text.size());
 
+    if (line.size() > kMaxColumns) {
+      return banned(line_number, fmt::format("more than {} columns", kMaxColumns));
+    }
     const std::string_view content = trim(line);
     if (content.starts_with('#')) {
       // A directive is written on one plain line: what the filter reads is what the compiler reads.

@@ -2,37 +2,59 @@
 #include "slices.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 namespace crinn::harness {
 
-double trimmed_mean(std::vector<double> values) {
+namespace {
+
+/// Places in the order of their values without the lowest and the highest fifth.
+std::vector<std::size_t> middle(const std::vector<double>& values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+  const auto cut = static_cast<std::ptrdiff_t>(values.size() / 5);
+  return {order.begin() + cut, order.end() - cut};
+}
+
+}  // namespace
+
+double trimmed_mean(const std::vector<double>& values) {
   if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const std::size_t cut = values.size() / 5;
+  const std::vector<std::size_t> kept = middle(values);
   double sum = 0;
-  for (std::size_t i = cut; i < values.size() - cut; ++i) sum += values[i];
-  return sum / static_cast<double>(values.size() - 2 * cut);
+  for (const std::size_t i : kept) sum += values[i];
+  return sum / static_cast<double>(kept.size());
 }
 
 RacePoint summarize(const PointState& at, const Scene& scene) {
   RacePoint point;
   point.ef = at.ef;
   point.slices = static_cast<int64_t>(at.slices.size());
-  std::vector<double> quiet, all;
-  int64_t queries = 0;
-  double found = 0, distances = 0;
+  const auto quiet = std::count_if(at.slices.begin(), at.slices.end(),
+                                   [](const Slice& slice) { return !slice.disturbed; });
+  const bool all = quiet * 2 < point.slices;
+  std::vector<const Slice*> usable;
+  std::vector<double> seconds;
   for (const Slice& slice : at.slices) {
+    if (slice.disturbed && !all) continue;
+    usable.push_back(&slice);
+    seconds.push_back(slice.result.cpu_seconds / static_cast<double>(slice.queries.size()));
+  }
+  // Recall is that of the very slices whose time counts: effort spent on the others buys nothing.
+  double queries = 0, found = 0, distances = 0;
+  for (const std::size_t i : middle(seconds)) {
+    const Slice& slice = *usable[i];
     const auto count = static_cast<double>(slice.queries.size());
-    const double seconds = slice.result.cpu_seconds / count;
-    all.push_back(seconds);
-    if (!slice.disturbed) quiet.push_back(seconds);
     found += recall(scene, slice.queries, slice.result) * count;
     distances += static_cast<double>(slice.result.distances);
-    queries += static_cast<int64_t>(slice.queries.size());
+    queries += count;
   }
-  point.recall = found / static_cast<double>(queries);
-  point.distances_per_query = distances / static_cast<double>(queries);
-  point.seconds_per_query = trimmed_mean(quiet.size() * 2 >= all.size() ? quiet : all);
+  point.recall = found / queries;
+  point.distances_per_query = distances / queries;
+  point.seconds_per_query = trimmed_mean(seconds);
   std::vector<float> latency = at.latency;
   std::sort(latency.begin(), latency.end());
   const auto percentile = [&](double p) {
@@ -44,6 +66,19 @@ RacePoint summarize(const PointState& at, const Scene& scene) {
   point.p95_us = percentile(0.95);
   point.p99_us = percentile(0.99);
   return point;
+}
+
+void drop_below_gap(std::vector<RacePoint>& points) {
+  constexpr double kWidestGap = 0.08;  // the sweep leaves at most half of it inside the band
+  std::vector<double> recalls;
+  for (const RacePoint& point : points) recalls.push_back(point.recall);
+  std::sort(recalls.begin(), recalls.end(), std::greater<>());
+  const auto gap = std::adjacent_find(recalls.begin(), recalls.end(), [](double high, double low) {
+    return high - low > kWidestGap;
+  });
+  if (gap == recalls.end()) return;
+  const double lowest = *gap;
+  std::erase_if(points, [&](const RacePoint& point) { return point.recall < lowest; });
 }
 
 }  // namespace crinn::harness

@@ -255,7 +255,8 @@ std::optional<Failure> SmokeTest::run_case(WorkerProcess& worker, const SmokeCas
       if (!std::equal(results.begin(), results.begin() + k, results.end() - k)) {
         return Failure{Outcome::kWrong, doing + ": the same query gave other results in one batch"};
       }
-      if (ef == large_ef && k == 10 && recall < test.least_recall) {
+      // A sum of rounded shares may fall short of a tie.
+      if (ef == large_ef && k == 10 && recall < test.least_recall - 1e-9) {
         return Failure{Outcome::kLowRecall, fmt::format("{}: recall {:.3f} is below {:.2f}", doing,
                                                         recall, test.least_recall)};
       }

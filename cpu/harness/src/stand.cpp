@@ -128,8 +128,7 @@ Expected<Profile> Stand::profile(const System& system, double build_seconds, uin
   // What a first batch did beyond its own work is preparing that was put off.
   result.cost.build_seconds = build_seconds + runner->prepare_seconds() + swept->lazy_seconds;
   const int64_t resident = std::max(prepared, runner->private_bytes());
-  result.cost.index_bytes = static_cast<double>(
-      std::max<int64_t>(0, resident - empty_worker_bytes_) + system.graph_bytes);
+  result.cost.index_bytes = index_bytes(resident, system);
   result.sweep = std::move(*swept);
   result.runner = std::move(*runner);
   return result;
@@ -161,13 +160,19 @@ std::optional<Failure> Stand::check(const Profile& candidate, const Profile& bas
                                candidate.cost.build_seconds, options_.build_time_cap,
                                baseline.cost.build_seconds)};
   }
-  if (candidate.cost.index_bytes > options_.memory_cap * baseline.cost.index_bytes) {
-    return Failure{Outcome::kOverCap,
-                   fmt::format("memory: {:.1f} MiB, more than {:g} times the baseline's {:.1f} MiB",
-                               candidate.cost.index_bytes / kMiB, options_.memory_cap,
-                               baseline.cost.index_bytes / kMiB)};
-  }
-  return std::nullopt;
+  return check_memory(candidate.cost.index_bytes, baseline.cost.index_bytes);
+}
+
+double Stand::index_bytes(int64_t private_bytes, const System& system) const {
+  return static_cast<double>(std::max<int64_t>(0, private_bytes - empty_worker_bytes_) +
+                             system.graph_bytes);
+}
+
+std::optional<Failure> Stand::check_memory(double candidate_bytes, double baseline_bytes) const {
+  if (candidate_bytes <= options_.memory_cap * baseline_bytes) return std::nullopt;
+  return Failure{Outcome::kOverCap,
+                 fmt::format("memory: {:.1f} MiB, more than {:g} times the baseline's {:.1f} MiB",
+                             candidate_bytes / kMiB, options_.memory_cap, baseline_bytes / kMiB)};
 }
 
 }  // namespace crinn::harness

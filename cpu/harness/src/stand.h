@@ -44,6 +44,9 @@ class Stand {
   Expected<Profile> profile(const System& system, double build_seconds, uint64_t seed) const;
 
   SweepOptions sweep_options() const;
+  /// Anonymous memory beyond an empty worker's, and the graph.
+  double index_bytes(int64_t private_bytes, const System& system) const;
+  std::optional<Failure> check_memory(double candidate_bytes, double baseline_bytes) const;
   /// Caps on build time, memory, work put off; and the recall that must be reached.
   std::optional<Failure> check(const Profile& candidate, const Profile& baseline) const;
 

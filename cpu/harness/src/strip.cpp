@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <initializer_list>
 
 #include "screen.h"
 
@@ -10,6 +11,17 @@ namespace crinn::harness {
 namespace {
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+/// The word that `text` ends with.
+std::string_view last_word(std::string_view text) {
+  std::size_t begin = text.size();
+  while (begin > 0 && is_word(text[begin - 1])) --begin;
+  return text.substr(begin);
+}
+
+bool is_one_of(std::string_view word, std::initializer_list<std::string_view> all) {
+  return std::find(all.begin(), all.end(), word) != all.end();
+}
 
 }  // namespace
 
@@ -41,7 +53,7 @@ std::string strip_comments_and_literals(std::string_view text) {
       }
       ++i;
       out += ' ';
-    } else if (c == '"' && !out.empty() && out.back() == 'R') {
+    } else if (c == '"' && is_one_of(last_word(out), {"R", "LR", "uR", "UR", "u8R"})) {
       const std::size_t open = text.find('(', i);
       if (open == std::string_view::npos) break;
       const std::string close = fmt::format("){}\"", text.substr(i + 1, open - i - 1));
@@ -52,11 +64,12 @@ std::string strip_comments_and_literals(std::string_view text) {
                                       text.begin() + static_cast<std::ptrdiff_t>(stop), '\n'));
       out += "\"\"";
       i = stop - 1;
-    } else if (c == '"' || (c == '\'' && (out.empty() || !is_word(out.back())))) {
-      // A quote after a word character is a digit separator.
+    } else if (c == '"' || (c == '\'' && (out.empty() || !is_word(out.back()) ||
+                                          is_one_of(last_word(out), {"L", "u", "U", "u8"})))) {
+      // A quote after another word is a digit separator.
       out += c;
       for (++i; i < text.size() && text[i] != c && text[i] != '\n'; ++i) {
-        if (text[i] == '\\') ++i;
+        if (text[i] == '\\' && at(++i) == '\n') ++joined;
       }
       if (i < text.size() && text[i] == '\n') keep_newline();
       out += c;

@@ -14,6 +14,7 @@ namespace crinn::harness {
 namespace {
 
 constexpr double kNoGrowth = 5e-4;
+constexpr double kFineGap = 0.04;  // in recall: finer is not looked at once there are points enough
 constexpr std::size_t kFirstBatch = 16;
 constexpr double kProbeSeconds = 1;
 
@@ -80,9 +81,10 @@ class Prober {
     return std::nullopt;
   }
 
-  // Splits the pair of neighbours in ef that overlaps the band and has the largest gap in recall.
+  // Splits the pair of neighbours in ef that overlaps the band and has the largest gap in recall,
+  // until there are points enough and no gap is wide.
   std::optional<Failure> fill() {
-    for (int round = 0; round < 24 && in_band() < options_.min_points; ++round) {
+    for (int round = 0; round < 24; ++round) {
       int at = 0;
       double largest = 0;
       for (auto left = points_.begin(); left != points_.end() && std::next(left) != points_.end();
@@ -96,7 +98,7 @@ class Prober {
             std::lround(std::sqrt(static_cast<double>(left->first) * right->first)));
         at = std::clamp(mean, left->first + 1, right->first - 1);
       }
-      if (at == 0) break;
+      if (at == 0 || (in_band() >= options_.min_points && largest <= kFineGap)) break;
       if (auto failure = probe(at)) return failure;
     }
     return std::nullopt;

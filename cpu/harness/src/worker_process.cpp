@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -114,10 +115,10 @@ Expected<Message> WorkerProcess::call(Message request, double deadline_seconds,
       static_cast<ssize_t>(sizeof request)) {
     return tl::make_unexpected(describe_death(doing));
   }
-  return wait_reply(request.nonce, deadline_seconds, doing);
+  return wait_reply(request, deadline_seconds, doing);
 }
 
-Expected<Message> WorkerProcess::wait_reply(uint64_t nonce, double deadline_seconds,
+Expected<Message> WorkerProcess::wait_reply(const Message& request, double deadline_seconds,
                                             const std::string& doing) {
   const double deadline = now(CLOCK_MONOTONIC) + deadline_seconds;
   while (true) {
@@ -134,12 +135,15 @@ Expected<Message> WorkerProcess::wait_reply(uint64_t nonce, double deadline_seco
     const ssize_t got = recv(socket_, &reply, sizeof reply, MSG_DONTWAIT);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) return tl::make_unexpected(describe_death(doing));
-    if (got != static_cast<ssize_t>(sizeof reply) || reply.nonce != nonce) {
+    if (got != static_cast<ssize_t>(sizeof reply) || reply.nonce != request.nonce) {
       kill_and_reap();
       return tl::make_unexpected(
           Failure{Outcome::kWrong, doing + ": a forged message instead of a reply"});
     }
     reply.text[sizeof reply.text - 1] = '\0';
+    for (char& c : reply.text) {  // a terminal must not take it for commands
+      if (std::iscntrl(static_cast<unsigned char>(c)) && c != '\0') c = '?';
+    }
     switch (reply.op) {
       case Op::kDone:
       case Op::kReady: return reply;
@@ -148,6 +152,9 @@ Expected<Message> WorkerProcess::wait_reply(uint64_t nonce, double deadline_seco
             Failure{Outcome::kOverCap, doing + ": out of the memory that it may use"});
       case Op::kSetupFailed:
         kill_and_reap();
+        if (request.op != Op::kConfine) {  // the module speaks, and would stop everybody's work
+          return tl::make_unexpected(Failure{Outcome::kWrong, doing + ": a forged message"});
+        }
         throw Error(ErrorCategory::kDevice,
                     fmt::format("worker: isolation is not possible here: {}", reply.text));
       case Op::kFailed:

@@ -72,7 +72,7 @@ class WorkerProcess {
 
  private:
   WorkerProcess() = default;
-  Expected<protocol::Message> wait_reply(uint64_t nonce, double deadline_seconds,
+  Expected<protocol::Message> wait_reply(const protocol::Message& request, double deadline_seconds,
                                          const std::string& doing);
   Failure describe_death(const std::string& doing);
   void kill_and_reap();

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "crinn/base/error.h"
+#include "crinn/harness/curve.h"
 #include "crinn/harness/judge.h"
 #include "support.h"
 
@@ -209,8 +210,11 @@ TEST(Defence, AnswersKeptBetweenQueriesAreSeen) {
   EXPECT_EQ(m.outcome, Outcome::kWrong) << summary(m);
   EXPECT_NE(m.evidence.find("times faster"), std::string::npos) << m.evidence;
   longer.check_repeats = false;
+  EXPECT_EQ(run(hoarding(), longer).outcome, Outcome::kOverCap)
+      << "what the first answers cost is hidden work";
+  longer.check_lazy = false;
   EXPECT_EQ(run(hoarding(), longer).outcome, Outcome::kValid)
-      << "without the defence it gets through";
+      << "without the defences it gets through";
 }
 
 TEST(Judge, SeesAModuleThatDoesTwiceTheWork) {
@@ -282,6 +286,31 @@ TEST(Judge, BuildsWithSeveralThreads) {
   const Triple baseline = load_triple("baseline");
   const Measurement m = judge.judge(baseline, baseline, 1);
   EXPECT_EQ(m.outcome, Outcome::kValid) << summary(m);
+}
+
+TEST(Judge, ChargesWorkThatTheTimedSlicesDoNotShow) {
+  JudgeOptions with = options();
+  with.race_seconds = 2;  // slices enough for the robust mean to leave some out
+  Judge judge(with, data().workload());
+  const std::string loop = "while (true) {";
+  const Measurement m = judge.judge(
+      changed(Role::kSearch, loop,
+              "if (scratch.round == 100) for (volatile int i = 0; i < 400000000; i = i + 1) {}\n" +
+                  loop),
+      plain_triple(), 1);
+  EXPECT_EQ(m.outcome, Outcome::kOverCap) << summary(m);
+  EXPECT_NE(m.evidence.find("CPU time beyond"), std::string::npos) << m.evidence;
+}
+
+TEST(Judge, RewardsNoAnswersBelowSomeEffort) {
+  Judge judge(options(), data().workload());
+  const Measurement m =
+      judge.judge(changed(Role::kSearch, "out.clear();", "out.clear(); if (ef < 40) return;"),
+                  plain_triple(), 1);
+  ASSERT_EQ(m.outcome, Outcome::kValid) << summary(m);
+  for (const RaceInstance& instance : m.instances) {
+    EXPECT_LT(area_ratio(instance, 0.85, 0.95), 1.3);
+  }
 }
 
 TEST(Judge, RacesNoFurtherWhatIsBelowItsLimit) {

@@ -93,6 +93,10 @@ TEST_F(CrinnTrain, KilledAndResumedItTakesTheCourseOfAnUninterruptedRun) {
   const auto broken = rows("broken");
   // 1 incumbent + 2 seeds + 2 x 2 proposals; 1 + 2 + 2; at most one verification a phase.
   EXPECT_GE(broken.size(), 12u);
+  // Asked once more, a finished run has nothing left to do.
+  const ProcessResult again = run({"name=broken", "--resume", "auto"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(rows("broken").size(), broken.size());
 
   // The same measurements, no interruption.
   const ProcessResult whole =

@@ -30,6 +30,21 @@ GraphData small_graph() {
   return graph;
 }
 
+TEST(DropBelowGap, KeepsWhatHangsTogetherWithTheHighestRecall) {
+  const auto recalls = [](std::vector<double> of) {
+    std::vector<RacePoint> points(of.size());
+    for (std::size_t i = 0; i < of.size(); ++i) points[i].recall = of[i];
+    drop_below_gap(points);
+    std::vector<double> left;
+    for (const RacePoint& point : points) left.push_back(point.recall);
+    return left;
+  };
+  EXPECT_EQ(recalls({0, 0, 0.951, 0.99}), (std::vector<double>{0.951, 0.99}));
+  EXPECT_EQ(recalls({0.80, 0.87, 0.94, 0.99}), (std::vector<double>{0.80, 0.87, 0.94, 0.99}));
+  EXPECT_EQ(recalls({0.99, 0.7, 0.92, 0.5}), (std::vector<double>{0.99, 0.92}));
+  EXPECT_EQ(recalls({}), (std::vector<double>{}));
+}
+
 TEST(GraphStore, KeepsAGraphOnDisk) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "g";

@@ -62,7 +62,11 @@ INSTANTIATE_TEST_SUITE_P(
         "void f() { std::abort (); }", "int f() { return __builtin_trap(), 0; }",
         "long f() { return __builtin_ia32_rdtsc(); }", "long f() { return __rdtsc(); }",
         "int \\u0061;", "int \xC3\xA9;", "a\\\nsm(\"nop\");", "_Pragma(\"once\")",
-        "int x = fo\\\nrk();", "void f() { ::exit(0); }", "\x01"));
+        "int x = fo\\\nrk();",
+        "#define XR\nconst char* a = XR\"(\"; void f() { fork(); } const char* b = XR\")\";",
+        "auto c = L'\"'; void f() { fork(); } auto d = L'\"';",
+        "const char* a = \"x\\\ny\";\n#include <fstream>", "namespace crinn::harness {}",
+        "void f() { ::exit(0); }", "\x01"));
 
 class Allowed : public ::testing::TestWithParam<const char*> {};
 

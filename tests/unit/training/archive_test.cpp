@@ -81,6 +81,9 @@ TEST(Archive, KeepsTheFirstMeasurementOfAKey) {
   archive.store("key", measurement(1));
   archive.store("key", measurement(2));
   EXPECT_EQ(archive.find("key")->seed, 1u);
+  archive.store("key", measurement(3), true);
+  EXPECT_EQ(archive.find("key")->seed, 3u);
+  EXPECT_EQ(archive.measurements(), 1);
 }
 
 TEST(Archive, ForgetsLaterCandidatesButNoMeasurement) {

@@ -52,6 +52,7 @@ struct Session {
   GrammarCodec codec;
   Operators operators = grammar_operators(codec);
   RunState state;
+  std::vector<Guard> guards;
 
   Session(Config c, std::filesystem::path f) : config(std::move(c)), folder(std::move(f)) {}
 
@@ -73,9 +74,10 @@ struct Session {
     Archive archive(folder / "archive.sqlite");
     archive.truncate_after(start.step);
     RunLog log(folder, false, resume ? start.step : -1, nullptr);
-    Trainer trainer(config,
-                    {codec, operators, *proposer, evaluator, archive, log, baseline_triple()},
-                    checkpoints, start);
+    Trainer trainer(
+        config,
+        {codec, operators, *proposer, evaluator, archive, log, baseline_triple(), nullptr, guards},
+        checkpoints, start);
     try {
       trainer.run();
     } catch (const Killed&) {
@@ -176,6 +178,41 @@ TEST(Trainer, TakesTheLesserOfTwoImplausibleMeasurements) {
     if (row.phase != 0 || row.origin != Origin::kRandom) continue;
     EXPECT_LT(row.ratio, 2) << row.id;
   }
+}
+
+TEST(Trainer, TakesNoWinnerThatIsSlowerOnAGuardsData) {
+  for (const double speed : {0.9, 0.99}) {
+    const TemporaryFolder folder;
+    Session run(small_config(ProposerKind::kEdit), folder.path());
+    AnalyticEvaluator other([&](const harness::Triple&) { return speed; }, "other");
+    run.guards = {{"other", [&]() -> Evaluator& { return other; }}};
+    ASSERT_TRUE(run.go());
+    EXPECT_GT(other.calls, 0);
+    EXPECT_EQ(run.state.best[1] > 0, speed > 0.98) << speed;
+  }
+}
+
+TEST(Trainer, RacesToTheEndOnlyWhatComesNearTheBest) {
+  const TemporaryFolder folder;
+  Session run(small_config(ProposerKind::kEdit), folder.path());
+  ASSERT_TRUE(run.go());
+  Archive archive(folder.path() / "archive.sqlite");
+  double best = 1;
+  int brief = 0, whole = 0;
+  for (const CandidateRow& row : run.rows()) {
+    if (row.outcome != harness::Outcome::kValid || row.measurement_key.empty()) continue;
+    const std::size_t instances = archive.find(row.measurement_key)->instances.size();
+    if (row.origin == Origin::kVerify || !(row.ratio < 0.9 * best)) {
+      EXPECT_EQ(instances, 3u) << row.id;
+      ++whole;
+    } else {
+      EXPECT_EQ(instances, 1u) << row.id;
+      ++brief;
+    }
+    best = std::max(best, row.ratio);
+  }
+  EXPECT_GT(brief, 0);
+  EXPECT_GT(whole, 0);
 }
 
 TEST(Trainer, ResumesWhereverItWasKilled) {

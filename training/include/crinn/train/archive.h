@@ -54,8 +54,9 @@ class Archive {
   ~Archive();
   Archive(Archive&&) noexcept;
 
-  /// A finished measurement, committed before it returns. A key that is there already is left.
-  void store(const std::string& key, const harness::Measurement& measurement);
+  /// A finished measurement, committed before it returns. A key that is there already is left,
+  /// or replaced: a race that was cut short may be run to its end.
+  void store(const std::string& key, const harness::Measurement& measurement, bool replace = false);
   std::optional<harness::Measurement> find(const std::string& key) const;
   /// Copies every measurement of another archive whose key is not here; returns their number.
   int64_t import_measurements(const std::filesystem::path& other);

@@ -12,7 +12,8 @@ namespace crinn::train {
 
 struct ExemplarOptions {
   int count = 2;     ///< implementations a prompt shows
-  int buckets = 8;   ///< equal-width score buckets between the worst and the best valid reward
+  int buckets = 8;   ///< equal-width score buckets from the worst valid reward, or 5 tau below the
+                     ///< best, to the best
   double tau = 0.2;  ///< temperature, in units of the reward (log area ratio)
 };
 

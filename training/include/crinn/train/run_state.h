@@ -26,6 +26,7 @@ struct RunState {
   eval::Interval best_ratio = {1, 1, 1};    ///< of the best triple, measured afresh
   double best_seen = 1;                     ///< best ratio of any candidate so far
   int64_t policy_step = 0;
+  int64_t num_tokens = 0;  ///< of prompts and completions so far
 };
 
 std::string to_json(const RunState& state);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "crinn/ann/module.h"
 
@@ -61,6 +63,9 @@ struct PipelineGlue {
   using Pipeline = ann::Pipeline<Search, Refinement>;
   Pipeline pipeline;
   typename Pipeline::Scratch scratch;
+  // One query at a time: where the batch lies, the next queries would be within reach.
+  std::vector<float> query;
+  std::vector<int32_t> answer;
 
   explicit PipelineGlue(const ann::SearchInput& input)
       : pipeline(input), scratch(pipeline.make_scratch()) {}
@@ -80,8 +85,11 @@ struct PipelineGlue {
   static void search(void* handle, const float* queries, int64_t count, int64_t d, int k, int ef,
                      int32_t* ids) {
     auto* self = static_cast<PipelineGlue*>(handle);
+    self->answer.resize(static_cast<std::size_t>(k));
     for (int64_t i = 0; i < count; ++i) {
-      self->pipeline.search(queries + i * d, k, ef, self->scratch, ids + i * k);
+      self->query.assign(queries + i * d, queries + (i + 1) * d);
+      self->pipeline.search(self->query.data(), k, ef, self->scratch, self->answer.data());
+      std::copy_n(self->answer.data(), k, ids + i * k);
     }
   }
   static uint64_t distance_count(const void* handle) {
