@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -8,7 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include "crinn/base/error.h"
-#include "crinn/base/files.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/report.h"
 #include "crinn/eval/results.h"
@@ -74,13 +74,16 @@ int write_truth_only(const ToolOptions& options, const Dataset& dataset, const s
   return 0;
 }
 
-/// Throws Error (data) where the results could not be written in the end.
-void probe_writable(const ToolOptions& options) {
-  const std::filesystem::path folder = options.truth_only ? options.out.parent_path() : options.out;
-  if (!folder.empty()) std::filesystem::create_directories(folder);
-  const std::filesystem::path probe = folder / ".crinn-eval-probe";
-  write_file_atomic(probe, "");
-  std::filesystem::remove(probe);
+/// Throws Error (data) where the results could not be written in the end. Creates nothing.
+void check_writable(const ToolOptions& options) {
+  namespace fs = std::filesystem;
+  fs::path folder = fs::absolute(options.out);
+  if (options.truth_only) folder = folder.parent_path();
+  while (!fs::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
+  if (!fs::is_directory(folder) || access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw Error(ErrorCategory::kData,
+                fmt::format("--out {}: cannot write to {}", options.out.string(), folder.string()));
+  }
 }
 
 int run(int argc, char** argv) {
@@ -91,7 +94,7 @@ int run(int argc, char** argv) {
   const std::string started = utc_now();
 
   // What can be refused is refused before anything slow begins.
-  if (!options.out.empty()) probe_writable(options);
+  if (!options.out.empty()) check_writable(options);
   std::vector<System> systems;
   if (!options.truth_only) {
     for (const std::string& name : options.systems) {

@@ -106,13 +106,13 @@ U8ExactTable::U8ExactTable(MatrixView<const float> base, Metric metric, const Co
 }
 
 void U8ExactTable::prepare(const float* q, Query& query) const {
-  // Clamped first, so that the conversion is defined and all of it vectorises.
+  // Clamped first (NaN to 0), so that the conversion is defined and all of it vectorises.
   uint8_t* bytes = query.bytes.data();
   float* values = query.values.data();
   int odd = 0;
   for (int64_t j = 0; j < d_; ++j) {
     const float value = q[j] - low_;
-    const auto byte = static_cast<int32_t>(std::min(std::max(value, 0.0f), 255.0f));
+    const auto byte = static_cast<int32_t>(std::min(255.0f, std::max(0.0f, value)));
     odd |= static_cast<float>(byte) != value;
     bytes[j] = static_cast<uint8_t>(byte);
     values[j] = value;

@@ -152,6 +152,7 @@ TEST(CrinnEval, RefusesBadInputWithItsExitCodeAndTheNamesThatExist) {
       {{"--dataset", kData, "--metric", "hamming"}, 2, "euclidean, angular, ip"},
       {{"--dataset", kData, "--band", "0.95,0.85"}, 2, "--band"},
       {{"--dataset", kData, "--groundtruth-only"}, 2, "--out"},
+      {{"--dataset", kData, "--out", "/dev/null/report"}, 3, "cannot write to /dev/null"},
       {{"--dataset", kData, "--gpu-groundtruth", "--groundtruth", "cpu"}, 2, "contradicts"},
       {{"--dataset", kData, "--no-such-flag"}, 2, "--no-such-flag"},
   };

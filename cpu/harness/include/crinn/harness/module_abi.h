@@ -88,6 +88,7 @@ struct PipelineGlue {
     self->answer.resize(static_cast<std::size_t>(k));
     for (int64_t i = 0; i < count; ++i) {
       self->query.assign(queries + i * d, queries + (i + 1) * d);
+      std::copy_n(ids + i * k, k, self->answer.data());  // poison: what is not written is seen
       self->pipeline.search(self->query.data(), k, ef, self->scratch, self->answer.data());
       std::copy_n(self->answer.data(), k, ids + i * k);
     }
