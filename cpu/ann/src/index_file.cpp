@@ -55,7 +55,7 @@ void put_name(char* to, const std::string& name) {
                 fmt::format("save_index: the module name '{}' is longer than {} bytes", name,
                             kNameBytes - 1));
   }
-  std::memcpy(to, name.data(), name.size());
+  name.copy(to, name.size());
 }
 
 /// Reads and hashes; every fault names the file and the field.

@@ -2,6 +2,7 @@
 #include "crinn/ann/toolbox/quantize.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -70,7 +71,7 @@ float best_width(MatrixView<const float> sample, int bits, float half, float rea
 /// The value at a rank in [0, 1]; reorders.
 float at_rank(std::vector<float>& values, double rank) {
   const auto last = static_cast<double>(values.size() - 1);
-  const auto place = values.begin() + static_cast<std::ptrdiff_t>(rank * last + 0.5);
+  const auto place = values.begin() + std::lround(rank * last);
   std::nth_element(values.begin(), place, values.end());
   return *place;
 }

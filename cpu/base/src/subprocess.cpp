@@ -76,6 +76,7 @@ void limit(int resource, int64_t value) {
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> result;
+  result.reserve(strings.size() + 1);
   for (const std::string& text : strings) result.push_back(const_cast<char*>(text.c_str()));
   result.push_back(nullptr);
   return result;
@@ -153,7 +154,10 @@ ProcessResult run_process(const std::vector<std::string>& argv, const ProcessOpt
     }
   }
   if (result.timed_out) kill(-child, SIGKILL);
-  while (reaped == 0 && (reaped = waitpid(child, &status, 0)) < 0 && errno == EINTR) reaped = 0;
+  if (reaped == 0) {
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+  }
   kill(-child, SIGKILL);  // what it left behind in its group
   int start_error = 0;
   if (read(failed.read, &start_error, sizeof start_error) ==

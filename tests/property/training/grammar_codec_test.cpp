@@ -10,6 +10,8 @@
 #include <string>
 
 #include "crinn/base/error.h"
+#include "crinn/base/files.h"
+#include "crinn/base/subprocess.h"
 
 namespace crinn::train {
 namespace {
@@ -167,6 +169,26 @@ TEST(GrammarCodec, ProgramsAreShortNarrowAndIncludeOnlyWhatModulesMay) {
       ASSERT_LE(lines, 300) << completion;
     }
   }
+}
+
+TEST(GrammarCodec, ProgramsAreFormattedAsTheHouseIs) {
+  const std::string formatter = CRINN_TEST_CLANG_FORMAT;
+  if (formatter.empty()) GTEST_SKIP() << "clang-format is not here";
+  const TemporaryFolder folder("crinn-format");
+  std::vector<std::string> command = {formatter, "--dry-run", "--Werror",
+                                      "--style=file:" CRINN_TEST_STYLE};
+  for (const Role role : kRoles) {
+    Rng rng(11);
+    for (int i = 0; i < 200; ++i) {
+      const std::string name =
+          "role" + std::to_string(static_cast<int>(role)) + "-" + std::to_string(i) + ".h";
+      const std::filesystem::path file = folder.path() / name;
+      write_file_atomic(file, codec().render(role, codec().random_completion(role, rng)).text);
+      command.push_back(file.string());
+    }
+  }
+  const ProcessResult result = run_process(command);
+  EXPECT_TRUE(result.ok()) << result.err.substr(0, 4000);
 }
 
 TEST(GrammarCodec, TheFirstExampleIsTheOneNearTheBaseline) {
