@@ -46,7 +46,7 @@ fs::path find_named(std::string_view name) {
   std::string searched;
   std::vector<std::string> available;
   for (const fs::path& folder : data_folders()) {
-    const fs::path path = folder / fmt::format("{}.hdf5", name);
+    fs::path path = folder / fmt::format("{}.hdf5", name);
     std::error_code ignored;
     if (fs::is_regular_file(path, ignored)) return path;
     searched += fmt::format("{}{}", searched.empty() ? "" : ", ", folder.string());
@@ -177,6 +177,13 @@ void limit_queries(Dataset& dataset, int64_t count) {
     dataset.truth.distances.resize(static_cast<std::size_t>(count * dataset.truth.k));
   }
   dataset.content_hash = hash_content(dataset);
+}
+
+Matrix load_queries(std::string_view name) {
+  if (is_flat_format(fs::path(name)) && name.find(',') == std::string_view::npos) {
+    return read_matrix(fs::path(name));
+  }
+  return load_dataset(name).queries;
 }
 
 Dataset load_dataset(std::string_view name, std::string_view metric_override) {

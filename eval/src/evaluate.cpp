@@ -120,7 +120,7 @@ Evaluation evaluate(const Dataset& dataset, const std::vector<System>& systems,
   const auto race = [&](const System& system, uint64_t stream) {
     progress(fmt::format("judging {} against the baseline ({} runs, {:g} s)", system.name,
                          options.instances, options.race_seconds));
-    const harness::Measurement measurement =
+    harness::Measurement measurement =
         judge.judge(system.triple, baseline.triple, mix_seed(options.seed, stream));
     note_conditions(measurement, evaluation);
     if (!baseline_result && !measurement.instances.empty()) {

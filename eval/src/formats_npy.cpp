@@ -64,7 +64,7 @@ Layout npy_layout(const BinaryFile& file) {
   char magic[8];
   file.read(0, magic, sizeof magic);
   if (std::string_view(magic, 6) != "\x93NUMPY") file.fail("not an npy file (bad magic)");
-  const int version = magic[6];
+  const int version = static_cast<unsigned char>(magic[6]);
   if (version < 1 || version > 3) file.fail(fmt::format("npy version {} is unknown", version));
   // Version 1 has a 16-bit header length, later ones 32 bits.
   const int64_t length = version == 1 ? file.value<uint16_t>(8) : file.value<uint32_t>(8);

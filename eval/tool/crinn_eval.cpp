@@ -7,11 +7,13 @@
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "crinn/base/error.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/report.h"
 #include "crinn/eval/results.h"
+#include "index_commands.h"
 #include "interrupt.h"
 #include "options.h"
 
@@ -87,6 +89,11 @@ void check_writable(const ToolOptions& options) {
 }
 
 int run(int argc, char** argv) {
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "build" || command == "search") {
+    exit_on_interrupt();
+    return command == "build" ? run_build(argc - 1, argv + 1) : run_search(argc - 1, argv + 1);
+  }
   const auto parsed = parse_options(argc, argv);
   if (!parsed) return 0;
   const ToolOptions& options = *parsed;

@@ -29,6 +29,10 @@ constexpr const char* kExamples = R"(Examples:
   crinn-eval --dataset mnist-784-euclidean --gpu-groundtruth --groundtruth-only --out truth.hdf5
       Exact neighbours from the GPU, and nothing else.
 
+  crinn-eval build --dataset fashion-mnist --system champion --out index.crinn
+  crinn-eval search --index index.crinn --queries fashion-mnist --k 10 --recall 0.95
+      An index file, and answers from it; each has a --help of its own.
+
 Exit codes: 0 a verdict was reached, whatever it is; 2 usage; 3 data; 4 device; 75 try again.)";
 
 std::filesystem::path default_cache() {

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Judges triples that are written as derivations of the grammars: what the search space holds, and
 // what a verdict costs. judge_derivations DATA SET FILE [INSTANCES] [RACE SECONDS] [QUERIES FROM]
-// CRINN_JSON=1 prints the measurements as well. FILE: blocks of lines "name NAME" and, each
-// optional, "construction CHOICES", "search CHOICES", "refinement CHOICES"; what a block leaves out
-// is the baseline's. # begins a comment.
+// CRINN_JSON=1 prints the measurements as well. FILE: see derivations.h.
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -19,48 +16,11 @@
 #include "crinn/eval/ground_truth.h"
 #include "crinn/eval/reward.h"
 #include "crinn/harness/judge.h"
-#include "crinn/train/grammar_codec.h"
+#include "derivations.h"
 
 namespace {
 
 using namespace crinn;
-using harness::Role;
-
-struct Entry {
-  std::string name;
-  harness::Triple triple;
-};
-
-std::vector<Entry> read_entries(const std::string& file, const train::GrammarCodec& codec) {
-  std::ifstream in(file);
-  if (!in) throw Error(ErrorCategory::kData, "judge_derivations: cannot read " + file);
-  std::vector<Entry> entries;
-  int number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (line.empty() || line[0] == '#') continue;
-    const auto space = line.find(' ');
-    const std::string key = line.substr(0, space);
-    const std::string value = space == std::string::npos ? "" : line.substr(space + 1);
-    if (key == "name") {
-      entries.push_back({value, harness::load_triple("baseline")});
-      continue;
-    }
-    bool known = false;
-    for (const Role role : {Role::kConstruction, Role::kSearch, Role::kRefinement}) {
-      if (key != to_string(role) || entries.empty()) continue;
-      entries.back().triple.at(role) = codec.render(role, value);
-      known = true;
-    }
-    if (!known) {
-      throw Error(ErrorCategory::kData,
-                  fmt::format("judge_derivations: {}:{}: expected name, construction, search or "
-                              "refinement, not \"{}\"",
-                              file, number, key));
-    }
-  }
-  return entries;
-}
 
 int body(int argc, char** argv) {
   if (argc < 3) {
@@ -68,7 +28,7 @@ int body(int argc, char** argv) {
                 "usage: judge_derivations DATASET FILE [INSTANCES] [RACE SECONDS] [QUERIES FROM]");
   }
   const train::GrammarCodec codec;
-  const std::vector<Entry> entries = read_entries(argv[2], codec);
+  const std::vector<bench::Entry> entries = bench::read_derivations(argv[2], codec);
   const eval::Dataset data = eval::load_dataset(argv[1]);
   const int64_t from = argc > 5 ? std::atoll(argv[5]) : 0;
   const int64_t count = std::min<int64_t>(1000, data.queries.rows() - from);
@@ -90,7 +50,7 @@ int body(int argc, char** argv) {
   if (argc > 4) options.race_seconds = std::atof(argv[4]);
   harness::Judge judge(options, load);
   const harness::Triple baseline = harness::load_triple("baseline");
-  for (const Entry& entry : entries) {
+  for (const bench::Entry& entry : entries) {
     const harness::Measurement m = judge.judge(entry.triple, baseline, 1);
     fmt::print("{:<24} {:>5.1f} s = {:.1f} prove + {:.1f} sweep + {:.1f} race  ", entry.name,
                m.judge_seconds, m.prove_seconds, m.sweep_seconds, m.race_seconds);

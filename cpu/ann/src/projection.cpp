@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kFitRows = 10000;
 constexpr int kRounds = 3;  // sign flip and Hadamard, three times, is as good as a dense rotation
+constexpr int64_t kSparse = 60;  // per cent of zeros from which skipping them pays
 
 int64_t power_of_two(int64_t d) {
   int64_t power = 1;
@@ -234,6 +235,11 @@ Projection::Projection(MatrixView<const float> base, ProjectionKind kind, int di
     pack(components);
   }
   capacity_ = std::max({capacity_, dims_, lanes_});
+  projected_mean_.resize(static_cast<std::size_t>(capacity_));
+  apply(mean_.data(), projected_mean_.data());
+  int64_t zeros = 0;
+  for (const int64_t row : rows) zeros += std::count(base.row(row), base.row(row) + d, 0.0f);
+  sparse_ = zeros > kSparse * count * d / 100;
 }
 
 /// rows [dims, d] -> the layouts that the kernels read.
@@ -289,6 +295,15 @@ void Projection::apply(const float* x, float* out) const {
   }
 }
 
+void Projection::apply_centered(const float* x, const float* centered, float* out,
+                                int8_t* work) const {
+  if (!sparse_ || lanes_ == 0 || precision_ != QueryPrecision::kInt8) {
+    return apply_query(centered, out, work);
+  }
+  apply_query(x, out, work);
+  for (int64_t r = 0; r < dims_; ++r) out[r] -= projected_mean_[r];
+}
+
 void Projection::apply_query(const float* x, float* out, int8_t* work) const {
   const int64_t d = input_dims();
   if (lanes_ == 0 || precision_ == QueryPrecision::kFp32) return apply(x, out);
@@ -307,7 +322,8 @@ void Projection::apply_query(const float* x, float* out, int8_t* work) const {
   for (int64_t j = d; j < padded; ++j) work[j] = 0;
   const Int8Scale scale = quantize_int8(x, d, work);
   auto* sums = reinterpret_cast<int32_t*>(work + padded);
-  dot_lanes<8>(weights8_.data(), padded / 4, lanes_, lanes_, work, 0, 128 * scale.sum, sums);
+  const auto dot_words = sparse_ ? dot_lanes<8, true> : dot_lanes<8, false>;
+  dot_words(weights8_.data(), padded / 4, lanes_, lanes_, work, 0, 128 * scale.sum, sums);
   for (int64_t r = 0; r < lanes_; ++r) {
     out[r] = static_cast<float>(sums[r]) * (scale.scale * scale8_[r]);
   }

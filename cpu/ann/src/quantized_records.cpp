@@ -39,8 +39,6 @@ QuantizedRecords::QuantizedRecords(MatrixView<const float> base, Metric metric, 
   quantizer_ = ScalarQuantizer({sample.data(), static_cast<int64_t>(rows.size()), m_}, bits,
                                params.scale, params.quantile);
   if (!inner_product_) between_scale_ = quantizer_.global_step() * quantizer_.global_step();
-  projected_mean_.resize(static_cast<std::size_t>(capacity));
-  projection_.apply(projection_.mean(), projected_mean_.data());
   mean_square_ = dot(projection_.mean(), projection_.mean(), d_);
 
   records_ = HugeArray<uint8_t>(static_cast<std::size_t>(n_ * record_bytes_));
@@ -104,7 +102,11 @@ void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
   if (projection_.kind() == ProjectionKind::kNone && quantizer_.global_step() > 0) {
     return finish_prepare(source, 0, quantizer_.global_step(), query);
   }
-  projection_.apply_query(source, projected, query.bytes.data());
+  if (inner_product_) {
+    projection_.apply_query(q, projected, query.bytes.data());
+  } else {
+    projection_.apply_centered(q, source, projected, query.bytes.data());
+  }
   if (quantizer_.global_step() > 0) {
     return finish_prepare(projected, 0, quantizer_.global_step(), query);
   }
@@ -168,8 +170,8 @@ float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
     const float x = factor_a * quantizer_.decode(i, record(a)[i % code_bytes_] >> shift & mask);
     const float y = factor_b * quantizer_.decode(i, record(b)[i % code_bytes_] >> shift & mask);
     products += x * y;
-    mean_a += x * projected_mean_[i];
-    mean_b += y * projected_mean_[i];
+    mean_a += x * projection_.projected_mean()[i];
+    mean_b += y * projection_.projected_mean()[i];
   }
   if (inner_product_) return -(mean_square_ + mean_a + mean_b + products);
   return norm(a) + norm(b) - 2.0f * products;

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "crinn/base/rng.h"
@@ -13,9 +13,13 @@ namespace crinn::harness {
 /// Deals queries in a secret order, each once before any comes again.
 class Deck {
  public:
-  Deck(int64_t count, Rng& rng) : cards_(static_cast<std::size_t>(count)), rng_(rng) {
-    std::iota(cards_.begin(), cards_.end(), 0);
-    rng_.shuffle(cards_);
+  Deck(std::vector<int64_t> shuffled, Rng& rng) : cards_(std::move(shuffled)), rng_(rng) {}
+  /// Takes the last `count` cards out of the game. Before the first deal().
+  std::vector<int64_t> keep_back(int64_t count) {
+    const auto from = cards_.end() - static_cast<std::ptrdiff_t>(count);
+    std::vector<int64_t> kept(from, cards_.end());
+    cards_.erase(from, cards_.end());
+    return kept;
   }
   /// At most as many as there are.
   std::vector<int64_t> deal(int64_t count) {

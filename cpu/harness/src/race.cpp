@@ -13,7 +13,7 @@
 #include "crinn/base/rng.h"
 #include "crinn/harness/curve.h"
 #include "deck.h"
-#include "slices.h"
+#include "race_checks.h"
 
 namespace crinn::harness {
 namespace {
@@ -21,23 +21,31 @@ namespace {
 constexpr int kBaseline = 0, kCandidate = 1;
 // A slice is lost when the process waited for its core: three per cent, and the wake-ups.
 constexpr double kWallOverCpu = 1.03, kWakeUpSeconds = 1.5e-4;
-constexpr double kRepeatSpeedUp = 1.5;
 constexpr std::size_t kMinRepeats = 5;
 constexpr double kLatencySeconds = 0.02;
 constexpr int64_t kFewestQueries = 16;
-constexpr double kHiddenShare = 0.5, kHiddenSeconds = 0.1;
+// Queries kept back for the end of an instance: a tenth, in three groups.
+constexpr int64_t kUnseenShare = 10, kMostUnseen = 240;
+constexpr std::size_t kUnseenGroups = 3;
 // A race that waits burns no CPU time: wall time is bounded, too.
 constexpr double kWallOverBudget = 20, kWallSlackSeconds = 60;
 
 using Clock = std::chrono::steady_clock;
 
-struct Side {
-  explicit Side(Runner started) : runner(std::move(started)) {}
+struct Side : SideRecord {
+  Side(Runner started, bool fresh) : runner(std::move(started)), fresh(fresh) {}
   Runner runner;
-  std::vector<PointState> points;
+  bool fresh;  ///< has not seen any query yet
   double cpu_seconds = 0;
-  std::vector<double> repeat_ratios;  ///< first over repeat, CPU time
 };
+
+/// All queries in a secret order.
+std::vector<int64_t> shuffled_queries(const Scene& scene, Rng& rng) {
+  std::vector<int64_t> queries(static_cast<std::size_t>(scene.query_count()));
+  std::iota(queries.begin(), queries.end(), 0);
+  rng.shuffle(queries);
+  return queries;
+}
 
 class Instance {
  public:
@@ -46,7 +54,10 @@ class Instance {
         scene_(scene),
         options_(options),
         rng_(rng),
-        deck_(scene.query_count(), rng) {}
+        deck_(shuffled_queries(scene, rng), rng) {
+    if (!options.check_repeats || !sides_[0].fresh || !sides_[1].fresh) return;
+    unseen_ = deck_.keep_back(std::min(scene.query_count() / kUnseenShare, kMostUnseen));
+  }
 
   std::optional<RaceFailure> run() {
     std::vector<std::size_t> order(std::max(sides_[0].points.size(), sides_[1].points.size()));
@@ -68,10 +79,12 @@ class Instance {
       if (auto failure = repeat(rng_.below(shared))) return failure;
     }
     if (auto failure = run_first_slices_again()) return failure;
-    if (auto failure = check_repeat_ratios()) return failure;
-    if (options_.check_hidden_work) {
-      if (auto failure = check_hidden_work()) return failure;
-    }
+    if (auto failure = run_unseen()) return failure;
+    const SideRecord &baseline = sides_[kBaseline], &candidate = sides_[kCandidate];
+    std::optional<Failure> doubt = check_repeats(baseline, candidate);
+    if (!doubt) doubt = check_unseen(baseline, candidate);
+    if (!doubt && options_.check_hidden_work) doubt = check_hidden_work(baseline, candidate);
+    if (doubt) return fail(kCandidate, *doubt);
     return measure_latencies();
   }
 
@@ -246,43 +259,35 @@ class Instance {
     return std::nullopt;
   }
 
-  std::optional<RaceFailure> check_repeat_ratios() {
-    auto candidate = sides_[kCandidate].repeat_ratios, baseline = sides_[kBaseline].repeat_ratios;
-    if (candidate.empty() || baseline.empty()) return std::nullopt;
-    // Warm caches help everybody: the baseline says how much.
-    const double usual = std::max(1.0, trimmed_mean(baseline));
-    const double ratio = trimmed_mean(candidate);
-    if (ratio <= kRepeatSpeedUp * usual) return std::nullopt;
-    return fail(kCandidate,
-                {Outcome::kWrong,
-                 fmt::format("search: repeated queries are {:.1f} times faster (baseline {:.1f}): "
-                             "answers are kept from one query to the next",
-                             ratio, usual)});
-  }
-
-  // Work that the timed slices do not show: in the batches between them, or in the slices that the
-  // robust mean leaves out.
-  std::optional<RaceFailure> check_hidden_work() {
-    double excess[2] = {0, 0}, shown[2] = {0, 0};
-    for (int side : {kBaseline, kCandidate}) {
-      for (const PointState& at : sides_[static_cast<std::size_t>(side)].points) {
-        std::vector<double> seconds;
-        for (const Slice& slice : at.slices) {
-          seconds.push_back(slice.result.cpu_seconds / static_cast<double>(slice.queries.size()));
-        }
-        shown[side] += trimmed_mean(seconds) * static_cast<double>(at.queries);
-        excess[side] += at.cpu_seconds;
+  // What was kept back, at a few points that both sides have.
+  std::optional<RaceFailure> run_unseen() {
+    const std::size_t shared = std::min(sides_[0].points.size(), sides_[1].points.size());
+    const std::size_t groups = std::min(kUnseenGroups, shared);
+    for (std::size_t g = 0; g < groups; ++g) {
+      const std::size_t point = (2 * g + 1) * shared / (2 * groups);
+      const auto begin = unseen_.begin() + static_cast<std::ptrdiff_t>(g * unseen_.size() / groups);
+      const auto end =
+          unseen_.begin() + static_cast<std::ptrdiff_t>((g + 1) * unseen_.size() / groups);
+      if (begin == end) continue;
+      const std::vector<int64_t> queries(begin, end);
+      const std::vector<int64_t> warm_up = deck_.deal(16);
+      for (int side : {kBaseline, kCandidate}) {
+        PointState& at = *state(side, point);
+        const RacePoint timed = summarize(at, scene_);
+        const auto warm = batch(side, warm_up, at);
+        if (!warm) return fail(side, warm.error());
+        const auto result = batch(side, queries, at);
+        if (!result) return fail(side, result.error());
+        const auto count = static_cast<double>(queries.size());
+        SideRecord::Unseen& unseen = sides_[static_cast<std::size_t>(side)].unseen;
+        unseen.seconds += result->cpu_seconds;
+        unseen.expected_seconds += timed.seconds_per_query * count;
+        unseen.recall += recall(scene_, queries, *result) * count;
+        unseen.expected_recall += timed.recall * count;
+        unseen.queries += static_cast<int64_t>(queries.size());
       }
-      excess[side] -= shown[side];
     }
-    const double usual = std::max(0.0, excess[kBaseline] / shown[kBaseline]);
-    const double hidden = excess[kCandidate] - usual * shown[kCandidate];
-    if (hidden <= kHiddenShare * shown[kCandidate] + kHiddenSeconds) return std::nullopt;
-    return fail(kCandidate,
-                {Outcome::kOverCap,
-                 fmt::format("race: {:.2f} s of CPU time beyond the {:.2f} s that the timed slices "
-                             "account for: work is put off or done between them",
-                             hidden, shown[kCandidate])});
+    return std::nullopt;
   }
 
   std::optional<RaceFailure> measure_latencies() {
@@ -304,6 +309,7 @@ class Instance {
   const RaceOptions& options_;
   Rng& rng_;
   Deck deck_;
+  std::vector<int64_t> unseen_;
   Clock::time_point start_ = Clock::now();
 };
 
@@ -321,13 +327,13 @@ tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate
       const bool is_candidate = (position + i) % 2 == 0;
       RaceSide& side = is_candidate ? candidate : baseline;
       if (side.prepared && options.instances > 1) {
-        sides.emplace_back(*std::exchange(side.prepared, std::nullopt));
+        sides.emplace_back(*std::exchange(side.prepared, std::nullopt), false);
       } else {
         auto runner = Runner::start(side.system, scene, options.core,
                                     mix_seed(options.seed, static_cast<uint64_t>(i)),
                                     options.prepare_deadline_seconds);
         if (!runner) return tl::make_unexpected(RaceFailure{is_candidate, runner.error()});
-        sides.emplace_back(std::move(*runner));
+        sides.emplace_back(std::move(*runner), true);
       }
       for (const SweepPoint& point : side.points) {
         sides.back().points.push_back({point.ef, point.seconds_per_query, {}, 0, 0, {}});

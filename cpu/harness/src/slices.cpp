@@ -19,14 +19,27 @@ std::vector<std::size_t> middle(const std::vector<double>& values) {
   return {order.begin() + cut, order.end() - cut};
 }
 
+double mean_of(const std::vector<double>& values, const std::vector<std::size_t>& places) {
+  double sum = 0;
+  for (const std::size_t i : places) sum += values[i];
+  return sum / static_cast<double>(places.size());
+}
+
+double cost(const Slice& slice) {
+  return slice.result.cpu_seconds / static_cast<double>(slice.queries.size());
+}
+
 }  // namespace
 
 double trimmed_mean(const std::vector<double>& values) {
   if (values.empty()) return 0;
-  const std::vector<std::size_t> kept = middle(values);
-  double sum = 0;
-  for (const std::size_t i : kept) sum += values[i];
-  return sum / static_cast<double>(kept.size());
+  return mean_of(values, middle(values));
+}
+
+double seconds_per_query(const PointState& point) {
+  std::vector<double> seconds;
+  for (const Slice& slice : point.slices) seconds.push_back(cost(slice));
+  return trimmed_mean(seconds);
 }
 
 RacePoint summarize(const PointState& at, const Scene& scene) {
@@ -41,11 +54,12 @@ RacePoint summarize(const PointState& at, const Scene& scene) {
   for (const Slice& slice : at.slices) {
     if (slice.disturbed && !all) continue;
     usable.push_back(&slice);
-    seconds.push_back(slice.result.cpu_seconds / static_cast<double>(slice.queries.size()));
+    seconds.push_back(cost(slice));
   }
   // Recall is that of the very slices whose time counts: effort spent on the others buys nothing.
   double queries = 0, found = 0, distances = 0;
-  for (const std::size_t i : middle(seconds)) {
+  const std::vector<std::size_t> counted = middle(seconds);
+  for (const std::size_t i : counted) {
     const Slice& slice = *usable[i];
     const auto count = static_cast<double>(slice.queries.size());
     found += recall(scene, slice.queries, slice.result) * count;
@@ -54,7 +68,7 @@ RacePoint summarize(const PointState& at, const Scene& scene) {
   }
   point.recall = found / queries;
   point.distances_per_query = distances / queries;
-  point.seconds_per_query = trimmed_mean(seconds);
+  point.seconds_per_query = mean_of(seconds, counted);
   std::vector<float> latency = at.latency;
   std::sort(latency.begin(), latency.end());
   const auto percentile = [&](double p) {

@@ -25,6 +25,9 @@ struct PointState {
   std::vector<float> latency;
 };
 
+/// Robust CPU seconds a query over all slices of a point.
+double seconds_per_query(const PointState& point);
+
 /// Robust cost and recall over the slices of a point.
 RacePoint summarize(const PointState& point, const Scene& scene);
 

@@ -171,8 +171,8 @@ TEST(Defence, LazyBuildIsSeenAndCharged) {
   EXPECT_EQ(run(lazy(), off).outcome, Outcome::kValid) << "without the defences it gets through";
 }
 
-// Keeps every answer, by the query's first numbers, and makes the search slow enough to pay.
-Triple hoarding() {
+// Keeps every answer, and makes the search slow enough to pay; serves none of the last `delay`.
+Triple hoarding(int delay = 0) {
   Triple triple = changed(Role::kSearch, "std::vector<bool> expanded;",
                           "std::vector<bool> expanded;\n"
                           "    std::vector<std::vector<float>> keys;\n"
@@ -180,7 +180,7 @@ Triple hoarding() {
   replace(triple.search.text, "out.clear();", R"(out.clear();
     std::vector<float> key(query, query + input_.base.cols);
     key.push_back(static_cast<float>(ef));
-    for (std::size_t i = 0; i < scratch.keys.size(); ++i) {
+    for (std::size_t i = kDelay; i < scratch.keys.size(); ++i) {
       if (scratch.keys[i] == key) {
         out = scratch.answers[i];
         return;
@@ -198,6 +198,7 @@ Triple hoarding() {
         }
       }
     } keep{scratch, key, out};)");
+  replace(triple.search.text, "kDelay", std::to_string(delay));
   return triple;
 }
 
@@ -213,6 +214,17 @@ TEST(Defence, AnswersKeptBetweenQueriesAreSeen) {
   longer.check_lazy = false;  // what the first answers cost is hidden work
   EXPECT_EQ(run(hoarding(), longer).outcome, Outcome::kValid)
       << "without the defences it gets through";
+}
+
+TEST(Defence, AnswersServedMuchLaterAreSeen) {
+  JudgeOptions longer = options();
+  longer.race_seconds = 8;
+  longer.memory_cap = 100;
+  longer.min_points = 3;
+  longer.check_lazy = false;  // what the first answers cost is hidden work
+  const Measurement m = run(hoarding(100), longer);
+  EXPECT_EQ(m.outcome, Outcome::kWrong) << summary(m);
+  EXPECT_NE(m.evidence.find("answers are kept"), std::string::npos) << m.evidence;
 }
 
 TEST(Judge, SeesAModuleThatDoesTwiceTheWork) {

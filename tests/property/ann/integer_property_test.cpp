@@ -43,6 +43,23 @@ TEST(Integers, AgreeWithTheScalarTwin) {
   }
 }
 
+TEST(Integers, OfSevenBitsAgreeWithTheScalarTwin) {
+  Rng rng(4);
+  for (const bool extremes : {false, true}) {
+    for (int64_t n = 64; n <= 1024; n += 64) {
+      for (const int64_t offset : {0, 1, 7}) {
+        auto a = random_bytes(n + offset, extremes, rng),
+             b = random_bytes(n + offset, extremes, rng);
+        for (uint8_t& byte : a) byte /= 2;
+        for (uint8_t& byte : b) byte /= 2;
+        const uint8_t *x = a.data() + offset, *y = b.data() + offset;
+        EXPECT_EQ(l2_u7(x, y, n), scalar::l2_u8(x, y, n)) << n;
+        EXPECT_EQ(dot_u7(x, y, n), scalar::dot_u8(x, y, n)) << n;
+      }
+    }
+  }
+}
+
 TEST(Integers, HoldTheLargestDifferencesOverManyDimensions) {
   const std::vector<uint8_t> zeros(33000, 0), ones(33000, 255);
   EXPECT_EQ(l2_u8(zeros.data(), ones.data(), 33000), 33000 * 65025);

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include "crinn/ann/index.h"
-#include "crinn/ann/modules/champion/construction.h"
-#include "crinn/ann/modules/champion/refinement.h"
-#include "crinn/ann/modules/champion/search.h"
+#include "crinn/ann/indexes.h"
 #include "crinn/base/files.h"
 #include "sets.h"
 
 namespace crinn::ann {
 namespace {
-
-using ChampionIndex = Index<champion::Construction, champion::Search, champion::Refinement>;
 
 std::vector<int32_t> search_all(const ChampionIndex& index, const test::Rows& queries, int k) {
   std::vector<int32_t> ids(static_cast<std::size_t>(queries.n * k), -9);

@@ -27,6 +27,7 @@ TYPED_TEST(AnyVisited, AgreesWithASetOverManyQueries) {
       for (uint64_t i = 0; i < touches; ++i) {
         const auto id = static_cast<int32_t>(rng.below(static_cast<uint64_t>(n)));
         visited.prefetch(id);
+        ASSERT_EQ(visited.test(id), truth.contains(id)) << "n " << n;
         ASSERT_EQ(visited.test_and_set(id), !truth.insert(id).second) << "n " << n;
       }
     }

@@ -152,7 +152,7 @@ TEST(SharedMemory, CannotBeWrittenOnceSealed) {
 
 TEST(Deck, DealsEachQueryOnceBeforeAnyComesAgain) {
   Rng rng(1);
-  Deck deck(10, rng);
+  Deck deck({3, 1, 4, 0, 5, 9, 2, 6, 8, 7}, rng);
   for (int round = 0; round < 3; ++round) {
     std::set<int64_t> seen;
     for (int i = 0; i < 5; ++i) {
@@ -161,6 +161,16 @@ TEST(Deck, DealsEachQueryOnceBeforeAnyComesAgain) {
     EXPECT_EQ(seen.size(), 10u);
   }
   EXPECT_EQ(deck.deal(99).size(), 10u);
+}
+
+TEST(Deck, NeverDealsWhatWasKeptBack) {
+  Rng rng(1);
+  Deck deck({3, 1, 4, 0, 5, 9, 2, 6, 8, 7}, rng);
+  EXPECT_EQ(deck.keep_back(3), (std::vector<int64_t>{6, 8, 7}));
+  for (int i = 0; i < 40; ++i) {
+    for (const int64_t card : deck.deal(2)) EXPECT_TRUE(card != 6 && card != 8 && card != 7);
+  }
+  EXPECT_EQ(deck.deal(99).size(), 7u);
 }
 
 TEST(TrimmedMean, IgnoresTheOuterFifths) {

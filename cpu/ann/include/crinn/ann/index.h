@@ -54,11 +54,22 @@ class Index {
   /// Reads an index that these modules saved, and prepares the search. Throws Error (data) that
   /// names the file and the field.
   static Index load(const std::filesystem::path& path, int threads = 1) {
-    auto data = std::make_unique<IndexData>(load_index(path));
+    return adopt(load_index(path), path, threads);
+  }
+
+  /// The same from what load_index(path) returned.
+  static Index adopt(IndexData read, const std::filesystem::path& path, int threads = 1) {
+    auto data = std::make_unique<IndexData>(std::move(read));
     require(path, "construction", data->construction, detail::type_name<C>());
     require(path, "search", data->search, detail::type_name<S>());
     require(path, "refinement", data->refinement, detail::type_name<R>());
     return Index(std::move(data), threads);
+  }
+
+  /// Whether these modules saved `data`.
+  static bool saved(const IndexData& data) {
+    return data.construction == detail::type_name<C>() && data.search == detail::type_name<S>() &&
+           data.refinement == detail::type_name<R>();
   }
 
   /// Throws Error (data). The file is replaced as a whole or not at all.
@@ -98,6 +109,8 @@ class Index {
   Metric metric() const { return data_->metric; }
   const IndexParams& params() const { return data_->params; }
   GraphView graph() const { return data_->graph; }
+  /// [n, d] as kept: unit rows under kCosine.
+  MatrixView<const float> base() const { return data_->base(); }
 
  private:
   Index(std::unique_ptr<IndexData> data, int threads)

@@ -153,4 +153,57 @@ inline int32_t dot_centered(const uint8_t* a, const uint8_t* b, int64_t n) {
 #endif
 }
 
+/// sum (a - b)^2 over bytes in [0, 127]; n is a multiple of 64. Seven bits, so that both the
+/// difference and a code are valid as either factor of the u8 x s8 instructions.
+inline int32_t l2_u7(const uint8_t* a, const uint8_t* b, int64_t n) {
+#if defined(CRINN_SIMD_AVX512)
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i < n; i += 64) {
+    const __m512i x = _mm512_loadu_si512(a + i), y = _mm512_loadu_si512(b + i);
+    const __m512i apart = _mm512_abs_epi8(_mm512_sub_epi8(x, y));
+    sum = _mm512_dpbusd_epi32(sum, apart, apart);
+  }
+  return _mm512_reduce_add_epi32(sum);
+#elif defined(CRINN_SIMD_AVX2)
+  // Two squares of at most 127 fit int16.
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i even = _mm256_setzero_si256(), odd = even;
+  for (int64_t i = 0; i < n; i += 64) {
+    const __m256i low =
+        _mm256_abs_epi8(_mm256_sub_epi8(detail::load_bytes(a + i), detail::load_bytes(b + i)));
+    const __m256i high = _mm256_abs_epi8(
+        _mm256_sub_epi8(detail::load_bytes(a + i + 32), detail::load_bytes(b + i + 32)));
+    even = _mm256_add_epi32(even, _mm256_madd_epi16(_mm256_maddubs_epi16(low, low), ones));
+    odd = _mm256_add_epi32(odd, _mm256_madd_epi16(_mm256_maddubs_epi16(high, high), ones));
+  }
+  return detail::reduce_add(_mm256_add_epi32(even, odd));
+#else
+  return scalar::l2_u8(a, b, n);
+#endif
+}
+
+/// sum a b over bytes in [0, 127]; n is a multiple of 64.
+inline int32_t dot_u7(const uint8_t* a, const uint8_t* b, int64_t n) {
+#if defined(CRINN_SIMD_AVX512)
+  __m512i sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i < n; i += 64) {
+    sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+  }
+  return _mm512_reduce_add_epi32(sum);
+#elif defined(CRINN_SIMD_AVX2)
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i even = _mm256_setzero_si256(), odd = even;
+  for (int64_t i = 0; i < n; i += 64) {
+    const __m256i low = _mm256_maddubs_epi16(detail::load_bytes(a + i), detail::load_bytes(b + i));
+    const __m256i high =
+        _mm256_maddubs_epi16(detail::load_bytes(a + i + 32), detail::load_bytes(b + i + 32));
+    even = _mm256_add_epi32(even, _mm256_madd_epi16(low, ones));
+    odd = _mm256_add_epi32(odd, _mm256_madd_epi16(high, ones));
+  }
+  return detail::reduce_add(_mm256_add_epi32(even, odd));
+#else
+  return scalar::dot_u8(a, b, n);
+#endif
+}
+
 }  // namespace crinn::ann

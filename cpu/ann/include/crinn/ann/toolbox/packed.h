@@ -68,7 +68,7 @@ inline __m512i add_packed(__m512i acc, __m512i bytes, const int8_t* query, int64
 
 /// kGroups groups of 16 lanes. One sum a lane: two would shorten the chain of a record, but chains
 /// of consecutive records overlap anyway, and more sums measured slower.
-template <int kBits, int kGroups>
+template <int kBits, int kGroups, bool kSkip>
 inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, const int8_t* query,
                        int64_t plane, int32_t bias, int32_t* out) {
   __m512i sums[kGroups];
@@ -78,6 +78,7 @@ inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, cons
     for (int s = 0; s < 8 / kBits; ++s) {
       int32_t piece;
       __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
+      if (kSkip && piece == 0) continue;
       const __m512i q = _mm512_set1_epi32(piece);
       for (int g = 0; g < kGroups; ++g) {
         sums[g] = _mm512_dpbusd_epi32(sums[g], unpack_codes<kBits>(load_bytes(row + g * 64), s), q);
@@ -119,7 +120,7 @@ inline __m256i add_packed(__m256i acc, __m256i bytes, const int8_t* query, int64
 }
 
 /// kGroups groups of 8 lanes.
-template <int kBits, int kGroups>
+template <int kBits, int kGroups, bool kSkip>
 inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, const int8_t* query,
                        int64_t plane, int32_t bias, int32_t* out) {
   __m256i sums[kGroups];
@@ -129,6 +130,7 @@ inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, cons
     for (int s = 0; s < 8 / kBits; ++s) {
       int32_t piece;
       __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
+      if (kSkip && piece == 0) continue;
       const __m256i q = _mm256_set1_epi32(piece);
       for (int g = 0; g < kGroups; ++g) {
         sums[g] = add_products<kBits>(sums[g], unpack_codes<kBits>(load_bytes(row + g * 32), s), q);
@@ -203,8 +205,9 @@ inline void dot_packed4(const uint8_t* a, const uint8_t* b, const uint8_t* c, co
 #endif
 }
 
-/// scalar::dot_lanes; lanes is a multiple of 16. With kBits == 8, bias as in dot_packed.
-template <int kBits>
+/// scalar::dot_lanes; lanes is a multiple of 16. With kBits == 8, bias as in dot_packed. kSkip pays
+/// where most of the query's words are zero.
+template <int kBits, bool kSkip = false>
 inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t stride, int64_t lanes,
                       const int8_t* query, int64_t plane, int32_t bias, int32_t* out) {
 #if defined(CRINN_SIMD_AVX512) || defined(CRINN_SIMD_AVX2)
@@ -216,17 +219,21 @@ inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t stride, int64
 #endif
   int64_t lane = 0;
   for (; lane + 4 * kGroup <= lanes; lane += 4 * kGroup) {
-    detail::dot_groups<kBits, 4>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
+    detail::dot_groups<kBits, 4, kSkip>(codes + lane * 4, words, stride, query, plane, bias,
+                                        out + lane);
   }
   switch ((lanes - lane) / kGroup) {
     case 3:
-      detail::dot_groups<kBits, 3>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
+      detail::dot_groups<kBits, 3, kSkip>(codes + lane * 4, words, stride, query, plane, bias,
+                                          out + lane);
       break;
     case 2:
-      detail::dot_groups<kBits, 2>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
+      detail::dot_groups<kBits, 2, kSkip>(codes + lane * 4, words, stride, query, plane, bias,
+                                          out + lane);
       break;
     case 1:
-      detail::dot_groups<kBits, 1>(codes + lane * 4, words, stride, query, plane, bias, out + lane);
+      detail::dot_groups<kBits, 1, kSkip>(codes + lane * 4, words, stride, query, plane, bias,
+                                          out + lane);
       break;
     default: break;
   }

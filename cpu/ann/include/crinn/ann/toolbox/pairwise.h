@@ -9,45 +9,12 @@
 #include <vector>
 
 #include "crinn/ann/metric.h"
+#include "crinn/ann/toolbox/integer.h"
 #include "crinn/ann/toolbox/parallel.h"
 #include "crinn/ann/toolbox/prefetch.h"
-#include "crinn/ann/toolbox/simd.h"
 #include "crinn/base/matrix_view.h"
 
 namespace crinn::ann {
-
-/// sum (a - b)^2 over bytes in [0, 127]; n is a multiple of 64. Seven bits, so that both the
-/// difference and a code are valid as either factor of the u8 x s8 instructions.
-inline int32_t l2_u7(const uint8_t* a, const uint8_t* b, int64_t n) {
-#if defined(CRINN_SIMD_AVX512)
-  __m512i sum = _mm512_setzero_si512();
-  for (int64_t i = 0; i < n; i += 64) {
-    const __m512i x = _mm512_loadu_si512(a + i), y = _mm512_loadu_si512(b + i);
-    const __m512i apart = _mm512_abs_epi8(_mm512_sub_epi8(x, y));
-    sum = _mm512_dpbusd_epi32(sum, apart, apart);
-  }
-  return _mm512_reduce_add_epi32(sum);
-#else
-  int32_t sum = 0;  // vectorises: no saturation to keep
-  for (int64_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return sum;
-#endif
-}
-
-/// sum a b over bytes in [0, 127]; n is a multiple of 64.
-inline int32_t dot_u7(const uint8_t* a, const uint8_t* b, int64_t n) {
-#if defined(CRINN_SIMD_AVX512)
-  __m512i sum = _mm512_setzero_si512();
-  for (int64_t i = 0; i < n; i += 64) {
-    sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
-  }
-  return _mm512_reduce_add_epi32(sum);
-#else
-  int32_t sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-#endif
-}
 
 /// 7-bit codes of all vectors on one affine scale, in the order they are asked for: what a graph is
 /// built with. operator()(a, b) is the distance of the vectors at places a and b.

@@ -43,6 +43,11 @@ class Projection {
   void apply(const float* x, float* out) const;
   /// The same at the query's precision.
   void apply_query(const float* x, float* out, int8_t* work) const;
+  /// P (x - mean) at the query's precision; `centered` is x - mean. Where most of the data is zero,
+  /// x is projected instead, which costs its other values only.
+  void apply_centered(const float* x, const float* centered, float* out, int8_t* work) const;
+  /// [dims] P mean
+  const float* projected_mean() const { return projected_mean_.data(); }
 
  private:
   void pack(const std::vector<float>& rows);
@@ -51,7 +56,8 @@ class Projection {
   ProjectionKind kind_ = ProjectionKind::kNone;
   QueryPrecision precision_ = QueryPrecision::kFp32;
   int64_t dims_ = 0, lanes_ = 0, capacity_ = 0, work_capacity_ = 0;
-  std::vector<float> mean_;
+  std::vector<float> mean_, projected_mean_;
+  bool sparse_ = false;          ///< most values of the data are zero
   HugeArray<float> weights_;     ///< [d, lanes]: a column is one output
   HugeArray<Bf16> weights16_;    ///< [d / 2, lanes, 2]
   HugeArray<uint8_t> weights8_;  ///< [d / 4, lanes, 4], weight + 128

@@ -116,14 +116,14 @@ using scalar::round_int8;
 }  // namespace detail
 
 /// Rounds x to [-127, 127] with the scale that its largest magnitude needs.
-inline Int8Scale quantize_int8(const float* x, int64_t n, int8_t* out) {
+inline Int8Scale quantize_int8(const float* x, int64_t n, int8_t* out, float most = 127) {
   const float largest = detail::largest_magnitude(x, n);
   // A denormal has no finite inverse, and nothing to say either; nor has an infinity.
   if (!(largest > 1e-30f && largest < 1e38f)) {
     for (int64_t i = 0; i < n; ++i) out[i] = 0;
     return {};
   }
-  return {largest / 127.0f, detail::round_int8(x, n, 127.0f / largest, out)};
+  return {largest / most, detail::round_int8(x, n, most / largest, out)};
 }
 
 /// Codes of 1, 2, 4 or 8 bits for a value a dimension: value = center + step * (code - half()).

@@ -49,7 +49,6 @@ class QuantizedRecords {
   int64_t n_, d_, m_, code_bytes_, record_bytes_;
   Projection projection_;
   ScalarQuantizer quantizer_;
-  std::vector<float> projected_mean_;
   float mean_square_ = 0;
   float between_scale_ = 0;  ///< step^2 where one step serves all dimensions, else 0
   HugeArray<uint8_t> records_;

@@ -12,12 +12,13 @@
 /// Sets of visited nodes. Made once a scratch for n nodes; reset() before each query.
 namespace crinn::ann {
 
-/// test_and_set(id): whether the id was there already; it is there afterwards. prefetch(id): brings
-/// in what test_and_set(id) will touch.
+/// test(id): whether the id is there. test_and_set(id): whether it was there already; it is there
+/// afterwards. prefetch(id): brings in what these will touch.
 template <class V>
 concept VisitedSet = std::constructible_from<V, int64_t> &&
     requires(V& set, const V& view, int32_t id) {
   set.reset();
+  { view.test(id) } -> std::same_as<bool>;
   { set.test_and_set(id) } -> std::same_as<bool>;
   view.prefetch(id);
 };
@@ -38,6 +39,7 @@ class VisitedBitmap {
     overflow_ = false;
     touched_.clear();
   }
+  bool test(int32_t id) const { return words_[static_cast<uint32_t>(id) >> 6] >> (id & 63) & 1; }
   bool test_and_set(int32_t id) {
     const uint32_t place = static_cast<uint32_t>(id) >> 6;
     const uint64_t bit = uint64_t{1} << (id & 63);
@@ -76,6 +78,7 @@ class VisitedEpochs {
     }
     ++current_;
   }
+  bool test(int32_t id) const { return epochs_[static_cast<std::size_t>(id)] == current_; }
   bool test_and_set(int32_t id) {
     Epoch& epoch = epochs_[static_cast<std::size_t>(id)];
     if (epoch == current_) return true;
@@ -100,6 +103,13 @@ class VisitedHash {
   void reset() {
     if (count_ > 0) std::fill(slots_.begin(), slots_.end(), kEmpty);
     count_ = 0;
+  }
+  bool test(int32_t id) const {
+    const std::size_t mask = slots_.size() - 1;
+    for (std::size_t place = hash(id) & mask; slots_[place] != kEmpty; place = (place + 1) & mask) {
+      if (slots_[place] == id) return true;
+    }
+    return false;
   }
   bool test_and_set(int32_t id) {
     const std::size_t mask = slots_.size() - 1;

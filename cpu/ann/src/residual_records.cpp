@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "crinn/ann/toolbox/residual_records.h"
+
+#include <cstring>
+
+#include "crinn/ann/toolbox/distance.h"
+#include "crinn/base/parallel.h"
+
+namespace crinn::ann::detail {
+namespace {
+
+// The largest whole number of a query's dimension: four (two) of them, one (three) times each, stay
+// within kScanBias.
+constexpr float most_of(int bits) { return bits == 1 ? 31 : 20; }
+// Of the standard deviation: the step of the best uniform quantiser of four levels for a normal
+// distribution (Max 1960).
+constexpr float kTwoBitStep = 0.9957f;
+
+// Sums of look-ups stay below 2^16.
+constexpr int kMostGroups = 264;
+
+int most_dims(int bits, const CodeParams& params) {
+  const int most = kMostGroups * 4 / bits;
+  return params.dims == 0 ? most : std::min(params.dims, most);
+}
+
+// Unsigned: rows hold up to 248, and negative worths wrap around.
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+
+/// All ones in entry e [0, 16) where e lacks the bit: negates a worth.
+constexpr Bytes16 negative(int bit) {
+  Bytes16 mask{};
+  for (int e = 0; e < 16; ++e) mask[e] = static_cast<uint8_t>((e >> bit & 1) - 1);
+  return mask;
+}
+const Bytes16 kNegative[4] = {negative(0), negative(1), negative(2), negative(3)};
+
+int level_of(int bits, int code) { return bits == 1 ? 2 * code - 1 : 2 * code - 3; }
+
+}  // namespace
+
+ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric, const GraphView& graph,
+                             int bits, const CodeParams& params)
+    : inner_product_(metric == Metric::kInnerProduct),
+      bits_(bits),
+      n_(base.rows),
+      d_(base.cols),
+      projection_(base, params.projection, most_dims(bits, params), params.precision, params.seed) {
+  m_ = projection_.dims();
+  groups_ = round_up((m_ * bits_ + 3) / 4, kScanGroups);
+  lanes_ = round_up(graph.neighbors.cols, 16);
+  record_bytes_ = lanes_ * 12 + lanes_ / 16 * groups_ * 8;
+  const int64_t capacity = projection_.out_capacity();
+  HugeArray<float> projected(static_cast<std::size_t>(n_ * m_));
+  parallel_for(params.threads, n_, 256, [&](int64_t begin, int64_t end) {
+    std::vector<float> out(static_cast<std::size_t>(capacity));
+    for (int64_t i = begin; i < end; ++i) {
+      projection_.apply(base.row(i), out.data());
+      for (int64_t j = 0; j < m_; ++j)
+        projected[i * m_ + j] = out[j] - projection_.projected_mean()[j];
+    }
+  });
+  records_ = HugeArray<uint8_t>(static_cast<std::size_t>(n_ * record_bytes_));
+  parallel_for(params.threads, n_, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t node = begin; node < end; ++node) {
+      pack(base, projected.data(), graph, node, records_.data() + node * record_bytes_);
+    }
+  });
+}
+
+void ResidualCodes::pack(MatrixView<const float> base, const float* projected,
+                         const GraphView& graph, int64_t node, uint8_t* record) const {
+  auto* ids = reinterpret_cast<int32_t*>(record);
+  auto* constants = reinterpret_cast<float*>(record) + lanes_;
+  float* factors = constants + lanes_;
+  uint8_t* codes = record + lanes_ * 12;
+  const float* own = projected + node * m_;
+  std::vector<float> residual(static_cast<std::size_t>(m_));
+  for (int64_t lane = 0; lane < lanes_; ++lane) {
+    const int32_t id = lane < graph.neighbors.cols ? graph.neighbors.row(node)[lane] : -1;
+    ids[lane] = id;
+    constants[lane] = std::numeric_limits<float>::infinity();
+    factors[lane] = 0;
+    if (id < 0) continue;
+    const float* other = projected + int64_t{id} * m_;
+    float square = 0;
+    for (int64_t i = 0; i < m_; ++i) {
+      residual[i] = other[i] - own[i];
+      square += residual[i] * residual[i];
+    }
+    const float step = kTwoBitStep * std::sqrt(square / static_cast<float>(m_));
+    float along = 0, node_product = 0;
+    uint8_t* block = codes + lane / 16 * groups_ * 8;
+    for (int64_t i = 0; i < m_; ++i) {
+      int code = residual[i] > 0;
+      if (bits_ == 2) {
+        const float place = step > 0 ? residual[i] / step : 0.0f;
+        code = std::clamp(static_cast<int>(std::floor(place)) + 2, 0, 3);
+      }
+      const auto level = static_cast<float>(level_of(bits_, code));
+      along += residual[i] * level;
+      node_product += own[i] * level;
+      const int64_t group = i * bits_ / 4;
+      const int64_t shift = group % 2 * 4 + i * bits_ % 4;
+      uint8_t& byte = block[scan_code_byte(group, lane % 16)];
+      byte = static_cast<uint8_t>(byte | code << shift);
+    }
+    const float factor = along > 0 ? square / along : 0.0f;
+    if (inner_product_) {
+      // -<q, o> = -<q, node> - <q - mean, o - node> - <mean, o - node>
+      float mean_product = 0;
+      for (int64_t j = 0; j < d_; ++j) {
+        mean_product += projection_.mean()[j] * (base.row(id)[j] - base.row(node)[j]);
+      }
+      constants[lane] = -mean_product;
+      factors[lane] = -factor;
+    } else {
+      constants[lane] = l2(base.row(node), base.row(id), d_) + 2 * factor * node_product;
+      factors[lane] = -2 * factor;
+    }
+  }
+}
+
+ResidualQuery ResidualCodes::make_query() const {
+  ResidualQuery query;
+  query.table = HugeArray<uint8_t>(static_cast<std::size_t>(groups_ * 16));
+  query.work =
+      HugeArray<float>(static_cast<std::size_t>(round_up(d_, 16) + projection_.out_capacity()));
+  query.bytes =
+      HugeArray<int8_t>(static_cast<std::size_t>(round_up(projection_.work_capacity(), 64) + m_));
+  for (uint8_t& entry : query.table) entry = kScanBias;
+  return query;
+}
+
+void ResidualCodes::prepare(const float* q, ResidualQuery& query) const {
+  float* centered = query.work.data();
+  float* projected = centered + round_up(d_, 16);
+  for (int64_t j = 0; j < d_; ++j) centered[j] = q[j] - projection_.mean()[j];
+  projection_.apply_centered(q, centered, projected, query.bytes.data());
+  int8_t* values = query.bytes.data() + round_up(projection_.work_capacity(), 64);
+  query.slope = quantize_int8(projected, m_, values, most_of(bits_)).scale;
+  for (int64_t group = 0; group * 4 < m_ * bits_; ++group) {
+    // What each bit of a code is worth: the level is a sum of +-1 (and +-2).
+    int8_t worth[4] = {0, 0, 0, 0};
+    for (int64_t bit = 0; bit < 4; ++bit) {
+      const int64_t i = (group * 4 + bit) / bits_;
+      const int scale = bits_ == 2 && bit % 2 == 1 ? 2 : 1;
+      if (i < m_) worth[bit] = static_cast<int8_t>(values[i] * scale);
+    }
+    Bytes16 row = Bytes16{} + static_cast<uint8_t>(kScanBias);
+    for (int bit = 0; bit < 4; ++bit) {
+      const Bytes16 value = Bytes16{} + static_cast<uint8_t>(worth[bit]);
+      row += (value ^ kNegative[bit]) - kNegative[bit];
+    }
+    std::memcpy(query.table.data() + scan_table_row(group), &row, 16);
+  }
+}
+
+}  // namespace crinn::ann::detail

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "index_commands.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "crinn/ann/exact_distance.h"
+#include "crinn/ann/normalize.h"
+#include "crinn/base/error.h"
+#include "crinn/base/parallel.h"
+#include "crinn/base/progress.h"
+#include "crinn/eval/dataset.h"
+#include "crinn/eval/ground_truth.h"
+#include "crinn/eval/saved_index.h"
+#include "interrupt.h"
+
+namespace crinn::eval {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// False after --help.
+bool parse(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return true;
+  } catch (const CLI::Success& wanted) {
+    app.exit(wanted, std::cout, std::cerr);
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("{} ({} --help explains the flags)", error.what(), app.get_name()));
+  }
+}
+
+void print_json(const nlohmann::ordered_json& json) {
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
+
+/// Answers as a ground truth is kept: ids and exact distances, so that the same writers serve.
+GroundTruth with_distances(const SavedIndex& index, const Matrix& queries,
+                           const std::vector<int32_t>& ids, int k, int threads) {
+  GroundTruth answers;
+  answers.queries = queries.rows();
+  answers.k = k;
+  answers.ids.assign(ids.begin(), ids.end());
+  answers.distances.assign(ids.size(), std::numeric_limits<double>::infinity());
+  const int64_t d = queries.cols();
+  parallel_for(threads, queries.rows(), 64, [&](int64_t begin, int64_t end) {
+    std::vector<float> query(static_cast<std::size_t>(d));
+    for (int64_t q = begin; q < end; ++q) {
+      if (index.metric() == ann::Metric::kCosine) {
+        ann::normalize(queries.row(q), query.data(), d);
+      } else {
+        std::copy_n(queries.row(q), d, query.data());
+      }
+      for (int64_t at = q * k; at < (q + 1) * k; ++at) {
+        const int32_t id = ids[static_cast<std::size_t>(at)];
+        if (id < 0) continue;
+        answers.distances[static_cast<std::size_t>(at)] =
+            ann::exact_distance(query.data(), index.base().row(id), d, index.metric());
+      }
+    }
+  });
+  return answers;
+}
+
+}  // namespace
+
+int run_build(int argc, char** argv) {
+  std::string dataset_name, metric, system = "champion";
+  std::filesystem::path out;
+  ann::IndexParams params;
+  int threads = available_cores();
+  bool json = false;
+  CLI::App app("Builds an index and writes it to a file.", "crinn-eval build");
+  app.add_option("--dataset", dataset_name, "As for crinn-eval; its base is indexed")->required();
+  app.add_option("--metric", metric, "euclidean, angular or ip, for formats that do not name one");
+  app.add_option("--system", system, "baseline or champion")
+      ->check(CLI::IsMember({"baseline", "champion"}))
+      ->capture_default_str();
+  app.add_option("--out", out, "The index file")->required();
+  app.add_option("--degree", params.degree, "Upper bound of a node's degree")
+      ->check(CLI::Range(2, 1024))
+      ->capture_default_str();
+  app.add_option("--ef-construction", params.ef_construction, "Effort of the build")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  app.add_option("--seed", params.seed, "Same seed, same index, at any number of threads")
+      ->capture_default_str();
+  app.add_option("--threads", threads)->check(CLI::Range(1, 4096))->capture_default_str();
+  app.add_flag("--json", json, "One JSON document on stdout");
+  if (!parse(app, argc, argv)) return 0;
+
+  const Dataset dataset = load_dataset(dataset_name, metric);
+  const auto start = Clock::now();
+  const auto index = build_index(system, dataset.base.view(), dataset.metric, params, threads);
+  const double seconds = seconds_since(start);
+  {
+    const DeferInterrupt whole;
+    index->save(out);
+  }
+  const auto bytes = std::filesystem::file_size(out);
+  fmt::print(stderr, "{}: {} of {} ({} x {}, {}), built in {} on {} thread(s), {:.1f} MiB\n",
+             out.string(), system, dataset.name, dataset.base.rows(), dataset.base.cols(),
+             to_string(dataset.metric), format_duration(seconds), threads,
+             static_cast<double>(bytes) / (1 << 20));
+  if (json) {
+    print_json({{"file", out.string()},
+                {"system", system},
+                {"dataset", dataset.name},
+                {"metric", to_string(dataset.metric)},
+                {"base_count", dataset.base.rows()},
+                {"dimension", dataset.base.cols()},
+                {"degree", params.degree},
+                {"ef_construction", params.ef_construction},
+                {"build_s", seconds},
+                {"threads", threads},
+                {"file_bytes", bytes}});
+  }
+  return 0;
+}
+
+int run_search(int argc, char** argv) {
+  std::filesystem::path index_file, out;
+  std::string queries_name;
+  int k = 10, ef = 0, threads = 1;
+  int64_t sample = 1000;
+  double recall = 0;
+  bool json = false;
+  CLI::App app("Finds the neighbours of queries in an index file.", "crinn-eval search");
+  app.footer(
+      "Without --out, one line a query on stdout: its ids, nearest first.\n"
+      "--recall R tunes ef on base vectors; queries from elsewhere than the base are harder.");
+  app.add_option("--index", index_file, "What crinn-eval build wrote")->required();
+  app.add_option("--queries", queries_name,
+                 "A file of vectors (.fvecs, .bvecs, .fbin, .u8bin, .i8bin, .npy), or a data set "
+                 "whose queries are meant (.hdf5 or a name)")
+      ->required();
+  app.add_option("--k", k, "Neighbours a query")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  CLI::Option* effort = app.add_option("--ef", ef, "Effort; at least k counts (default 4 k + 60)")
+                            ->check(CLI::PositiveNumber);
+  app.add_option("--recall", recall, "Instead of --ef: the recall@k to reach")
+      ->check(CLI::Range(0.01, 1.0))
+      ->excludes(effort);
+  app.add_option("--tune-sample", sample, "Base vectors that --recall is tuned on")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", threads)->check(CLI::Range(1, 4096))->capture_default_str();
+  app.add_option("--out", out, "File for ids and distances: .hdf5, .ibin or .bin");
+  app.add_flag("--json", json, "One JSON document on stdout instead of the ids");
+  if (!parse(app, argc, argv)) return 0;
+
+  const auto index = open_index(index_file, threads);
+  const Matrix queries = load_queries(queries_name);
+  if (queries.cols() != index->base().cols) {
+    throw Error(ErrorCategory::kData,
+                fmt::format("crinn-eval search: {} has {} dimensions, {} has {}", queries_name,
+                            queries.cols(), index_file.string(), index->base().cols));
+  }
+  if (recall > 0) {
+    const TunedEffort tuned = tune_effort(*index, k, recall, sample, 1, threads);
+    ef = tuned.ef;
+    fmt::print(stderr, "ef {} reaches recall {:.4f} on {} base vectors\n", ef, tuned.recall,
+               std::min(sample, index->base().rows));
+  } else if (ef == 0) {
+    ef = 4 * k + 60;
+  }
+  std::vector<int32_t> ids(static_cast<std::size_t>(queries.rows() * k));
+  const auto start = Clock::now();
+  index->search(queries.view(), k, std::max(ef, k), threads, ids.data());
+  const double seconds = seconds_since(start);
+  fmt::print(stderr, "{} queries, ef {}: {:.0f} a second on {} thread(s)\n", queries.rows(), ef,
+             static_cast<double>(queries.rows()) / seconds, threads);
+  if (!out.empty()) {
+    const GroundTruth answers = with_distances(*index, queries, ids, k, threads);
+    const DeferInterrupt whole;
+    write_ground_truth(answers, index->metric(), out);
+  }
+  if (json) {
+    nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+    for (int64_t q = 0; q < queries.rows() && out.empty(); ++q) {
+      rows.push_back(std::vector<int32_t>(ids.begin() + q * k, ids.begin() + (q + 1) * k));
+    }
+    nlohmann::ordered_json document = {{"index", index_file.string()},
+                                       {"system", index->system()},
+                                       {"queries", queries.rows()},
+                                       {"k", k},
+                                       {"ef", ef},
+                                       {"seconds", seconds},
+                                       {"threads", threads}};
+    if (out.empty()) {
+      document["ids"] = std::move(rows);
+    } else {
+      document["file"] = out.string();
+    }
+    print_json(document);
+  } else if (out.empty()) {
+    for (int64_t q = 0; q < queries.rows(); ++q) {
+      fmt::print("{}\n", fmt::join(ids.begin() + q * k, ids.begin() + (q + 1) * k, " "));
+    }
+  }
+  return 0;
+}
+
+}  // namespace crinn::eval

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "crinn/harness/judge.h"
+#include "system.h"
+
+namespace crinn::bench {
+
+/// A triple, compiled as the judge compiles it (the objects are kept in `cache`) and run in this
+/// process. Throws Error (data) with the compiler's messages.
+std::unique_ptr<System> make_triple(const Problem& problem, const harness::Triple& triple,
+                                    int degree, const std::filesystem::path& cache);
+
+}  // namespace crinn::bench
