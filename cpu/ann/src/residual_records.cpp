@@ -28,7 +28,7 @@ int most_dims(int bits, const CodeParams& params) {
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 
 /// All ones in entry e [0, 16) where e lacks the bit: negates a worth.
-constexpr Bytes16 negative(int bit) {
+Bytes16 negative(int bit) {
   Bytes16 mask{};
   for (int e = 0; e < 16; ++e) mask[e] = static_cast<uint8_t>((e >> bit & 1) - 1);
   return mask;

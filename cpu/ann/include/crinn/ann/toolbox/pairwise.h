@@ -40,7 +40,8 @@ class PairwiseCodes {
         int32_t sum = 0;
         for (int64_t j = 0; j < base.cols; ++j) {
           const float level = std::clamp((row[j] - low_) * inverse, 0.0f, 127.0f);
-          code[j] = static_cast<uint8_t>(level + 0.5f);
+          // Not negative, and it vectorises.
+          code[j] = static_cast<uint8_t>(level + 0.5f);  // NOLINT(bugprone-incorrect-roundings)
           sum += code[j];
         }
         if (dot_) sums_[static_cast<std::size_t>(p)] = static_cast<float>(sum);
