@@ -198,6 +198,6 @@ run_ctest build/release 'tests (release)'
 [ -e build/asan/build.ninja ] || stage 'configure (asan, ubsan)' cmake --preset asan
 stage 'build (asan, ubsan)' cmake --build --preset asan --target crinn_unit_tests
 run_ctest build/asan 'unit tests (asan, ubsan)' -L unit
-stage 'lint' lint 300
+stage 'lint' lint 200
 cat build/lint.summary
 exit "$status"

@@ -113,6 +113,22 @@ GroundTruth recompute_truth(const RawDataset& raw, ann::Metric metric) {
   return truth;
 }
 
+std::optional<ann::Metric> parse_override(std::string_view metric) {
+  if (metric.empty()) return std::nullopt;
+  const auto parsed = ann::parse_metric(metric);
+  if (!parsed) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("load_dataset: metric '{}' is none of euclidean, angular, "
+                            "inner-product",
+                            metric));
+  }
+  return parsed;
+}
+
+bool is_single_file(std::string_view name) {
+  return name.find(',') == std::string_view::npos && is_flat_format(fs::path(name));
+}
+
 void truncate_rows(Matrix& matrix, int64_t rows) {
   Matrix kept(rows, matrix.cols());
   std::memcpy(kept.row(0), matrix.row(0),
@@ -179,24 +195,28 @@ void limit_queries(Dataset& dataset, int64_t count) {
   dataset.content_hash = hash_content(dataset);
 }
 
-Matrix load_queries(std::string_view name) {
-  if (is_flat_format(fs::path(name)) && name.find(',') == std::string_view::npos) {
-    return read_matrix(fs::path(name));
+Dataset load_base(std::string_view name, std::string_view metric_override) {
+  Dataset dataset;
+  if (is_single_file(name)) {
+    const std::optional<ann::Metric> wanted = parse_override(metric_override);
+    dataset.name = fs::path(name).stem().string();
+    dataset.metric = wanted.value_or(metric_of_suffix(dataset.name).value_or(ann::Metric::kL2));
+    dataset.base = read_matrix(fs::path(name));
+  } else {
+    dataset = load_dataset(name, metric_override);
+    dataset.queries = {};
+    dataset.truth = {};
   }
-  return load_dataset(name).queries;
+  dataset.content_hash = hash_content(dataset);
+  return dataset;
+}
+
+Matrix load_queries(std::string_view name) {
+  return is_single_file(name) ? read_matrix(fs::path(name)) : load_dataset(name).queries;
 }
 
 Dataset load_dataset(std::string_view name, std::string_view metric_override) {
-  std::optional<ann::Metric> wanted;
-  if (!metric_override.empty()) {
-    wanted = ann::parse_metric(metric_override);
-    if (!wanted) {
-      throw Error(ErrorCategory::kUsage,
-                  fmt::format("load_dataset: metric '{}' is none of euclidean, angular, "
-                              "inner-product",
-                              metric_override));
-    }
-  }
+  const std::optional<ann::Metric> wanted = parse_override(metric_override);
   Dataset dataset;
   dataset.name = name;
   RawDataset raw;

@@ -86,17 +86,24 @@ void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
   }
 }
 
+void check_truth_suffix(const std::filesystem::path& path) {
+  const std::string suffix = path.extension().string();
+  for (const char* known : {".hdf5", ".h5", ".ibin", ".bin"}) {
+    if (suffix == known) return;
+  }
+  throw Error(ErrorCategory::kUsage,
+              fmt::format("write_ground_truth: {}: the suffix is none of .hdf5, .h5, .ibin, .bin",
+                          path.string()));
+}
+
 void write_ground_truth(const GroundTruth& truth, ann::Metric metric,
                         const std::filesystem::path& path) {
+  check_truth_suffix(path);
   const std::string suffix = path.extension().string();
   if (suffix == ".hdf5" || suffix == ".h5") {
     write_hdf5_truth(truth, metric, path);
-  } else if (suffix == ".ibin" || suffix == ".bin") {
-    write_file_atomic(path, big_ann_bytes(truth));
   } else {
-    throw Error(ErrorCategory::kUsage,
-                fmt::format("write_ground_truth: {}: the suffix is none of .hdf5, .h5, .ibin, .bin",
-                            path.string()));
+    write_file_atomic(path, big_ann_bytes(truth));
   }
 }
 

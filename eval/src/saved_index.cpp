@@ -141,15 +141,17 @@ TunedEffort tune_effort(const SavedIndex& index, int k, double recall, int64_t s
   }
   const Sample sample = draw_sample(index, k, std::min(sample_count, n), seed, threads);
   double best = 0;
-  int below = k, above = 0;
+  int below = k, above = 0, flat = 0;
   for (int64_t ef = k + 1; above == 0; ef = std::min(2 * ef, n)) {
+    const double before = best;
     best = std::max(best, recall_at(index, sample, k, static_cast<int>(ef), threads));
+    flat = best > before ? 0 : flat + 1;
     if (best >= recall) {
       above = static_cast<int>(ef);
-    } else if (ef >= n) {
+    } else if (ef >= n || flat == 3) {
       throw Error(ErrorCategory::kUsage,
-                  fmt::format("tune_effort: no ef reaches recall {:g} at k {}; the best is {:.4f}",
-                              recall, k, best));
+                  fmt::format("tune_effort: recall {:g} at k {} is out of reach: {:.4f} at ef {}",
+                              recall, k, best, ef));
     } else {
       below = static_cast<int>(ef);
     }

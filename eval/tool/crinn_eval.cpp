@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -76,18 +75,6 @@ int write_truth_only(const ToolOptions& options, const Dataset& dataset, const s
   return 0;
 }
 
-/// Throws Error (data) where the results could not be written in the end. Creates nothing.
-void check_writable(const ToolOptions& options) {
-  namespace fs = std::filesystem;
-  fs::path folder = fs::absolute(options.out);
-  if (options.truth_only) folder = folder.parent_path();
-  while (!fs::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
-  if (!fs::is_directory(folder) || access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw Error(ErrorCategory::kData,
-                fmt::format("--out {}: cannot write to {}", options.out.string(), folder.string()));
-  }
-}
-
 int run(int argc, char** argv) {
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "build" || command == "search") {
@@ -101,7 +88,8 @@ int run(int argc, char** argv) {
   const std::string started = utc_now();
 
   // What can be refused is refused before anything slow begins.
-  if (!options.out.empty()) check_writable(options);
+  if (!options.out.empty()) check_writable(options.out, !options.truth_only);
+  if (options.truth_only) check_truth_suffix(options.out);
   std::vector<System> systems;
   if (!options.truth_only) {
     for (const std::string& name : options.systems) {

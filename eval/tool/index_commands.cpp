@@ -19,6 +19,7 @@
 #include "crinn/eval/ground_truth.h"
 #include "crinn/eval/saved_index.h"
 #include "interrupt.h"
+#include "options.h"
 
 namespace crinn::eval {
 namespace {
@@ -41,6 +42,10 @@ bool parse(CLI::App& app, int argc, char** argv) {
     throw Error(ErrorCategory::kUsage,
                 fmt::format("{} ({} --help explains the flags)", error.what(), app.get_name()));
   }
+}
+
+void make_parent(const std::filesystem::path& file) {
+  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
 }
 
 void print_json(const nlohmann::ordered_json& json) {
@@ -102,12 +107,14 @@ int run_build(int argc, char** argv) {
   app.add_flag("--json", json, "One JSON document on stdout");
   if (!parse(app, argc, argv)) return 0;
 
-  const Dataset dataset = load_dataset(dataset_name, metric);
+  check_writable(out, false);
+  const Dataset dataset = load_base(dataset_name, metric);
   const auto start = Clock::now();
   const auto index = build_index(system, dataset.base.view(), dataset.metric, params, threads);
   const double seconds = seconds_since(start);
   {
     const DeferInterrupt whole;
+    make_parent(out);
     index->save(out);
   }
   const auto bytes = std::filesystem::file_size(out);
@@ -150,8 +157,9 @@ int run_search(int argc, char** argv) {
   app.add_option("--k", k, "Neighbours a query")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  CLI::Option* effort = app.add_option("--ef", ef, "Effort; at least k counts (default 4 k + 60)")
-                            ->check(CLI::PositiveNumber);
+  CLI::Option* effort =
+      app.add_option("--ef", ef, "Effort; less than k counts as k (default 4 k + 60)")
+          ->check(CLI::PositiveNumber);
   app.add_option("--recall", recall, "Instead of --ef: the recall@k to reach")
       ->check(CLI::Range(0.01, 1.0))
       ->excludes(effort);
@@ -163,6 +171,10 @@ int run_search(int argc, char** argv) {
   app.add_flag("--json", json, "One JSON document on stdout instead of the ids");
   if (!parse(app, argc, argv)) return 0;
 
+  if (!out.empty()) {
+    check_writable(out, false);
+    check_truth_suffix(out);
+  }
   const auto index = open_index(index_file, threads);
   const Matrix queries = load_queries(queries_name);
   if (queries.cols() != index->base().cols) {
@@ -178,15 +190,17 @@ int run_search(int argc, char** argv) {
   } else if (ef == 0) {
     ef = 4 * k + 60;
   }
+  ef = std::max(ef, k);
   std::vector<int32_t> ids(static_cast<std::size_t>(queries.rows() * k));
   const auto start = Clock::now();
-  index->search(queries.view(), k, std::max(ef, k), threads, ids.data());
+  index->search(queries.view(), k, ef, threads, ids.data());
   const double seconds = seconds_since(start);
   fmt::print(stderr, "{} queries, ef {}: {:.0f} a second on {} thread(s)\n", queries.rows(), ef,
              static_cast<double>(queries.rows()) / seconds, threads);
   if (!out.empty()) {
     const GroundTruth answers = with_distances(*index, queries, ids, k, threads);
     const DeferInterrupt whole;
+    make_parent(out);
     write_ground_truth(answers, index->metric(), out);
   }
   if (json) {

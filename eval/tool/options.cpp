@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -84,6 +85,22 @@ void check(const ToolOptions& options) {
 }
 
 }  // namespace
+
+void check_writable(const std::filesystem::path& out, bool folder) {
+  namespace fs = std::filesystem;
+  fs::path place = fs::absolute(out);
+  if (!folder) {
+    if (fs::is_directory(place)) {
+      throw Error(ErrorCategory::kData, fmt::format("--out {}: is a folder", out.string()));
+    }
+    place = place.parent_path();
+  }
+  while (!fs::exists(place) && place.has_relative_path()) place = place.parent_path();
+  if (!fs::is_directory(place) || access(place.c_str(), W_OK | X_OK) != 0) {
+    throw Error(ErrorCategory::kData,
+                fmt::format("--out {}: cannot write to {}", out.string(), place.string()));
+  }
+}
 
 std::optional<ToolOptions> parse_options(int argc, char** argv) {
   ToolOptions options;

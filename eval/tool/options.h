@@ -26,6 +26,10 @@ struct ToolOptions {
   std::string command;  ///< as it was typed
 };
 
+/// Throws Error (data) where `out` could not be written in the end: a file, or a folder with what
+/// is in it. Creates nothing.
+void check_writable(const std::filesystem::path& out, bool folder);
+
 /// Parses and checks the command line. std::nullopt after --help or --version (printed on stdout).
 /// Throws Error (usage).
 std::optional<ToolOptions> parse_options(int argc, char** argv);

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Time and bandwidth of every kernel of the toolbox from data that stays in L2: the compute limit.
+// of_l2 is the share of what this core reads from L2 when it does nothing else: near 1, loads are
+// the limit; far below, the ports that compute are.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -9,6 +13,7 @@
 #include "crinn/ann/toolbox/inline_records.h"
 #include "crinn/ann/toolbox/integer_table.h"
 #include "crinn/ann/toolbox/quantized_table.h"
+#include "crinn/ann/toolbox/residual_records.h"
 #include "crinn/base/rng.h"
 
 namespace crinn::ann {
@@ -33,7 +38,33 @@ struct Data {
   std::vector<int32_t> ids;
 };
 
+/// Bytes a second that one core reads from L2: 64 at a time, nothing else. The best of ten.
+double l2_bandwidth() {
+  typedef uint64_t Line __attribute__((vector_size(64)));
+  HugeArray<Line> lines(kResidentBytes / sizeof(Line));
+  for (Line& line : lines) line += 1;  // pages of its own, not the kernel's one of zeros
+  double best = 0;
+  for (int run = 0; run < 10; ++run) {
+    constexpr int kPasses = 400;
+    Line sums[4] = {};
+    const auto start = std::chrono::steady_clock::now();
+    for (int pass = 0; pass < kPasses; ++pass) {
+      for (std::size_t i = 0; i + 4 <= lines.size(); i += 4) {
+        for (std::size_t j = 0; j < 4; ++j) sums[j] |= lines[i + j];
+      }
+      benchmark::DoNotOptimize(sums);
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    best = std::max(best, static_cast<double>(kPasses) * kResidentBytes / seconds.count());
+  }
+  return best;
+}
+
 void count(benchmark::State& state, int64_t distances, std::size_t bytes) {
+  static const double peak = l2_bandwidth();
+  state.counters["of_l2"] = benchmark::Counter(
+      static_cast<double>(state.iterations()) * static_cast<double>(bytes) / peak,
+      benchmark::Counter::kIsRate);
   const auto total = static_cast<double>(state.iterations()) * static_cast<double>(distances);
   state.counters["ns_per_distance"] =
       benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
@@ -106,6 +137,32 @@ void run_fit(benchmark::State& state) {
   }
 }
 
+template <int kBits>
+void run_residual(benchmark::State& state) {
+  const int64_t degree = state.range(0), d = state.range(1);
+  const Data data(128, d);
+  Graph graph(data.rows, static_cast<int>(degree));
+  for (int64_t i = 0; i < data.rows; ++i) {
+    for (int64_t j = 0; j < degree; ++j) {
+      graph.row(i)[j] = static_cast<int32_t>((i + 1 + j) % data.rows);
+    }
+  }
+  CodeParams params;
+  params.projection = ProjectionKind::kPcaRotated;
+  const ResidualRecords<kBits> records(data.view(), Metric::kL2, graph, params);
+  auto query = records.make_query();
+  records.prepare(data.values.data(), query);
+  HugeArray<float> estimates(static_cast<std::size_t>(records.lanes()));
+  for (auto _ : state) {
+    for (int64_t node = 0; node < data.rows; ++node) {
+      records.score(query, node, 1.0f, estimates.data());
+      benchmark::DoNotOptimize(estimates.data());
+      benchmark::ClobberMemory();
+    }
+  }
+  count(state, data.rows * degree, static_cast<std::size_t>(data.rows * records.record_bytes()));
+}
+
 template <class Table>
 void add_table(const std::string& name, CodeParams params = {}) {
   for (const Metric metric : {Metric::kL2, Metric::kInnerProduct}) {
@@ -125,6 +182,13 @@ void add_inline(const std::string& name) {
       ->ArgNames({"degree", "dims"});
 }
 
+template <int kBits>
+void add_residual(const std::string& name) {
+  benchmark::RegisterBenchmark(name.c_str(), run_residual<kBits>)
+      ->ArgsProduct({{16, 32, 64}, {64, 128, 256}})
+      ->ArgNames({"degree", "dims"});
+}
+
 void add_all() {
   add_table<Fp32Table>("fp32");
   add_table<Fp16Table>("fp16");
@@ -138,6 +202,8 @@ void add_all() {
   add_inline<8>("inline8");
   add_inline<4>("inline4");
   add_inline<1>("inline1");
+  add_residual<1>("residual1");
+  add_residual<2>("residual2");
   const struct {
     const char* name;
     QueryPrecision precision;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Attack {
   const char* evidence = "";            ///< part of it
   bool banned = true;                   ///< the screen alone catches it as well
 };
+
+/// What GoogleTest shows of one.
+inline void PrintTo(const Attack& attack, std::ostream* out) { *out << attack.name; }
 
 /// Attacks at the first query, in a constructor of the library, on the compiler, on the results.
 const std::vector<Attack>& attacks();

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "crinn/ann/toolbox/distance.h"
+#include "crinn/base/error.h"
 #include "crinn/base/parallel.h"
 
 namespace crinn::ann::detail {
@@ -46,6 +47,9 @@ ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric, const 
       n_(base.rows),
       d_(base.cols),
       projection_(base, params.projection, most_dims(bits, params), params.precision, params.seed) {
+  if (params.projection == ProjectionKind::kNone) {
+    throw Error(ErrorCategory::kUsage, "ResidualRecords: params.projection is kNone");
+  }
   m_ = projection_.dims();
   groups_ = round_up((m_ * bits_ + 3) / 4, kScanGroups);
   lanes_ = round_up(graph.neighbors.cols, 16);

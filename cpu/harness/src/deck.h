@@ -14,11 +14,16 @@ namespace crinn::harness {
 class Deck {
  public:
   Deck(std::vector<int64_t> shuffled, Rng& rng) : cards_(std::move(shuffled)), rng_(rng) {}
-  /// Takes the last `count` cards out of the game. Before the first deal().
-  std::vector<int64_t> keep_back(int64_t count) {
-    const auto from = cards_.end() - static_cast<std::ptrdiff_t>(count);
-    std::vector<int64_t> kept(from, cards_.end());
-    cards_.erase(from, cards_.end());
+  /// Takes at most `count` of the cards that `may` accepts out of the game.
+  template <class May>
+  std::vector<int64_t> keep_back(int64_t count, May may) {
+    std::vector<int64_t> kept;
+    std::erase_if(cards_, [&](int64_t card) {
+      const bool out = static_cast<int64_t>(kept.size()) < count && may(card);
+      if (out) kept.push_back(card);
+      return out;
+    });
+    next_ = 0;
     return kept;
   }
   /// At most as many as there are.

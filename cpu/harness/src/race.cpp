@@ -24,18 +24,17 @@ constexpr double kWallOverCpu = 1.03, kWakeUpSeconds = 1.5e-4;
 constexpr std::size_t kMinRepeats = 5;
 constexpr double kLatencySeconds = 0.02;
 constexpr int64_t kFewestQueries = 16;
-// Queries kept back for the end of an instance: a tenth, in three groups.
-constexpr int64_t kUnseenShare = 10, kMostUnseen = 240;
-constexpr std::size_t kUnseenGroups = 3;
+// A tenth of the queries is kept back for the end of an instance; a point gets at least so many.
+constexpr int64_t kUnseenShare = 10, kFewestKept = 16;
+constexpr double kBesideBand = 0.03;  // points this far beside the band still shape its area
 // A race that waits burns no CPU time: wall time is bounded, too.
 constexpr double kWallOverBudget = 20, kWallSlackSeconds = 60;
 
 using Clock = std::chrono::steady_clock;
 
 struct Side : SideRecord {
-  Side(Runner started, bool fresh) : runner(std::move(started)), fresh(fresh) {}
+  explicit Side(Runner started) : runner(std::move(started)) {}
   Runner runner;
-  bool fresh;  ///< has not seen any query yet
   double cpu_seconds = 0;
 };
 
@@ -55,8 +54,11 @@ class Instance {
         options_(options),
         rng_(rng),
         deck_(shuffled_queries(scene, rng), rng) {
-    if (!options.check_repeats || !sides_[0].fresh || !sides_[1].fresh) return;
-    unseen_ = deck_.keep_back(std::min(scene.query_count() / kUnseenShare, kMostUnseen));
+    if (!options.check_repeats || scene.query_count() < kFewestKept * kUnseenShare) return;
+    // The sweep has shown some queries to the processes that it handed on.
+    unseen_ = deck_.keep_back(scene.query_count() / kUnseenShare, [&](int64_t query) {
+      return !sides_[0].runner.has_seen(query) && !sides_[1].runner.has_seen(query);
+    });
   }
 
   std::optional<RaceFailure> run() {
@@ -259,32 +261,48 @@ class Instance {
     return std::nullopt;
   }
 
-  // What was kept back, at a few points that both sides have.
+  // Points of both sides where the candidate is in the band, in random order.
+  std::vector<std::size_t> points_in_band() {
+    std::vector<std::size_t> inside, all;
+    for (std::size_t p = 0; p < std::min(sides_[0].points.size(), sides_[1].points.size()); ++p) {
+      const double recall = summarize(*state(kCandidate, p), scene_).recall;
+      all.push_back(p);
+      if (recall > options_.band_low - kBesideBand && recall < options_.band_high + kBesideBand) {
+        inside.push_back(p);
+      }
+    }
+    if (inside.empty()) inside = all;
+    rng_.shuffle(inside);
+    return inside;
+  }
+
+  // What was kept back, at points that both sides have: a module does not know at which.
   std::optional<RaceFailure> run_unseen() {
-    const std::size_t shared = std::min(sides_[0].points.size(), sides_[1].points.size());
-    const std::size_t groups = std::min(kUnseenGroups, shared);
-    for (std::size_t g = 0; g < groups; ++g) {
-      const std::size_t point = (2 * g + 1) * shared / (2 * groups);
-      const auto begin = unseen_.begin() + static_cast<std::ptrdiff_t>(g * unseen_.size() / groups);
-      const auto end =
-          unseen_.begin() + static_cast<std::ptrdiff_t>((g + 1) * unseen_.size() / groups);
-      if (begin == end) continue;
-      const std::vector<int64_t> queries(begin, end);
-      const std::vector<int64_t> warm_up = deck_.deal(16);
+    if (static_cast<int64_t>(unseen_.size()) < kFewestKept) return std::nullopt;
+    std::vector<std::size_t> points = points_in_band();
+    points.resize(std::min(points.size(), unseen_.size() / kFewestKept));
+    for (std::size_t g = 0; g < points.size(); ++g) {
+      const auto at_share = [&](std::size_t share) {
+        return unseen_.begin() +
+               static_cast<std::ptrdiff_t>(share * unseen_.size() / points.size());
+      };
+      const std::vector<int64_t> queries(at_share(g), at_share(g + 1));
+      const std::vector<int64_t> warm_up = deck_.deal(kFewestQueries);
       for (int side : {kBaseline, kCandidate}) {
-        PointState& at = *state(side, point);
+        PointState& at = *state(side, points[g]);
         const RacePoint timed = summarize(at, scene_);
         const auto warm = batch(side, warm_up, at);
         if (!warm) return fail(side, warm.error());
         const auto result = batch(side, queries, at);
         if (!result) return fail(side, result.error());
-        const auto count = static_cast<double>(queries.size());
         SideRecord::Unseen& unseen = sides_[static_cast<std::size_t>(side)].unseen;
-        unseen.seconds += result->cpu_seconds;
-        unseen.expected_seconds += timed.seconds_per_query * count;
-        unseen.recall += recall(scene_, queries, *result) * count;
-        unseen.expected_recall += timed.recall * count;
-        unseen.queries += static_cast<int64_t>(queries.size());
+        unseen.slow_downs.push_back(
+            result->cpu_seconds / (timed.seconds_per_query * static_cast<double>(queries.size())));
+        for (std::size_t q = 0; q < queries.size(); ++q) {
+          const int32_t* ids = result->ids.data() + q * static_cast<std::size_t>(scene_.k());
+          const double reached = scene_.hits(queries[q], ids) / static_cast<double>(scene_.k());
+          unseen.losses.push_back(timed.recall - reached);
+        }
       }
     }
     return std::nullopt;
@@ -327,13 +345,13 @@ tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate
       const bool is_candidate = (position + i) % 2 == 0;
       RaceSide& side = is_candidate ? candidate : baseline;
       if (side.prepared && options.instances > 1) {
-        sides.emplace_back(*std::exchange(side.prepared, std::nullopt), false);
+        sides.emplace_back(*std::exchange(side.prepared, std::nullopt));
       } else {
         auto runner = Runner::start(side.system, scene, options.core,
                                     mix_seed(options.seed, static_cast<uint64_t>(i)),
                                     options.prepare_deadline_seconds);
         if (!runner) return tl::make_unexpected(RaceFailure{is_candidate, runner.error()});
-        sides.emplace_back(std::move(*runner), true);
+        sides.emplace_back(std::move(*runner));
       }
       for (const SweepPoint& point : side.points) {
         sides.back().points.push_back({point.ef, point.seconds_per_query, {}, 0, 0, {}});

@@ -14,10 +14,8 @@ struct SideRecord {
   std::vector<double> repeat_ratios;  ///< CPU time of a new batch / of the same batch again
   /// Queries that this process saw once, at the end of the race.
   struct Unseen {
-    double seconds = 0;           ///< CPU time that they took
-    double expected_seconds = 0;  ///< what the timed slices of the same points say
-    double recall = 0, expected_recall = 0;
-    int64_t queries = 0;  ///< the recalls are sums over them
+    std::vector<double> slow_downs;  ///< by point: their CPU time / that of as many timed ones
+    std::vector<double> losses;      ///< by query: recall of the timed ones less its own
   } unseen;
 };
 

@@ -64,6 +64,7 @@ void Runner::place(std::span<const int64_t> queries) {
   const auto d = static_cast<std::size_t>(scene_->d());
   for (std::size_t i = 0; i < queries.size(); ++i) {
     std::memcpy(vectors + i * d, scene_->query(queries[i]), d * sizeof(float));
+    seen_[static_cast<std::size_t>(queries[i])] = true;
   }
 }
 

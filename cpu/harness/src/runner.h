@@ -43,12 +43,17 @@ class Runner {
   Expected<std::vector<float>> latencies(std::span<const int64_t> queries, int ef,
                                          std::vector<int32_t>* ids = nullptr);
 
+  /// Whether this process was given the query before.
+  bool has_seen(int64_t query) const { return seen_[static_cast<std::size_t>(query)]; }
   double prepare_seconds() const { return prepare_seconds_; }
   int64_t private_bytes() const { return worker_.private_bytes(); }
   static constexpr int64_t kMaxBatch = 4096;
 
  private:
-  Runner(WorkerProcess worker, const Scene& scene) : worker_(std::move(worker)), scene_(&scene) {}
+  Runner(WorkerProcess worker, const Scene& scene)
+      : worker_(std::move(worker)),
+        scene_(&scene),
+        seen_(static_cast<std::size_t>(scene.query_count()), false) {}
   /// Puts queries where the worker reads them.
   void place(std::span<const int64_t> queries);
   /// Runs what was placed.
@@ -56,6 +61,7 @@ class Runner {
 
   WorkerProcess worker_;
   const Scene* scene_;
+  std::vector<bool> seen_;
   double prepare_seconds_ = 0;
   double cpu_mark_ = 0;
   uint64_t distances_ = 0;

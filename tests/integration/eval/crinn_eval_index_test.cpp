@@ -2,6 +2,7 @@
 // crinn-eval build and crinn-eval search as a person would run them.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -53,6 +54,29 @@ TEST(CrinnEvalIndex, BuildsAFileAndAnswersFromIt) {
   EXPECT_EQ(std::filesystem::file_size(out), 8u + 100 * 10 * 8);
 }
 
+TEST(CrinnEvalIndex, IndexesEveryRowOfAFile) {
+  const TemporaryFolder folder;
+  std::string text(8, '\0');
+  const uint32_t shape[2] = {300, 2};
+  std::memcpy(text.data(), shape, 8);
+  for (int i = 0; i < 300; ++i) {
+    const float row[2] = {static_cast<float>(i), 1};
+    text.append(reinterpret_cast<const char*>(row), sizeof row);
+  }
+  const std::string file = (folder.path() / "rows.fbin").string();
+  const std::string index = (folder.path() / "new" / "rows.crinn").string();
+  write_file_atomic(file, text);
+  ASSERT_EQ(crinn_eval({"build", "--dataset", file, "--out", index}).exit_code, 0);
+  const ProcessResult found =
+      crinn_eval({"search", "--index", index, "--queries", file, "--k", "1", "--ef", "50"});
+  ASSERT_EQ(found.exit_code, 0) << found.err;
+  std::istringstream ids(found.out);
+  int right = 0;
+  for (int i = 0, id = 0; ids >> id; ++i) right += id == i;
+  EXPECT_GE(right, 298);
+  EXPECT_TRUE(found.out.ends_with("299\n")) << found.out;
+}
+
 TEST(CrinnEvalIndex, RefusesWhatItCannotServe) {
   const TemporaryFolder folder;
   const std::string index = (folder.path() / "index.crinn").string();
@@ -64,6 +88,8 @@ TEST(CrinnEvalIndex, RefusesWhatItCannotServe) {
                   "synthetic:n=100,d=7,clusters=3,metric=euclidean,seed=1,queries=10"});
   EXPECT_EQ(narrow.exit_code, 3);
   EXPECT_NE(narrow.err.find("7 dimensions"), std::string::npos) << narrow.err;
+  EXPECT_EQ(
+      crinn_eval({"search", "--index", index, "--queries", kData, "--out", "x.csv"}).exit_code, 2);
   EXPECT_EQ(
       crinn_eval({"search", "--index", index, "--queries", kData, "--ef", "20", "--recall", "0.9"})
           .exit_code,

@@ -166,7 +166,9 @@ TEST(Deck, DealsEachQueryOnceBeforeAnyComesAgain) {
 TEST(Deck, NeverDealsWhatWasKeptBack) {
   Rng rng(1);
   Deck deck({3, 1, 4, 0, 5, 9, 2, 6, 8, 7}, rng);
-  EXPECT_EQ(deck.keep_back(3), (std::vector<int64_t>{6, 8, 7}));
+  EXPECT_EQ(deck.keep_back(3, [](int64_t card) { return card >= 6 && card != 9; }),
+            (std::vector<int64_t>{6, 8, 7}));
+  EXPECT_TRUE(deck.keep_back(3, [](int64_t) { return false; }).empty());
   for (int i = 0; i < 40; ++i) {
     for (const int64_t card : deck.deal(2)) EXPECT_TRUE(card != 6 && card != 8 && card != 7);
   }

@@ -20,7 +20,8 @@ SideRecord side(double seconds) {
   point.cpu_seconds = 2000 * seconds;
   record.points.push_back(point);
   record.repeat_ratios = {1.0, 1.1, 1.2};
-  record.unseen = {100 * seconds * 1.1, 100 * seconds, 90, 92, 100};
+  record.unseen.slow_downs = {1.1, 1.2, 1.05};
+  for (int i = 0; i < 100; ++i) record.unseen.losses.push_back(i % 10 == 0 ? 0.2 : 0.0);
   return record;
 }
 
@@ -41,10 +42,16 @@ TEST(RaceChecks, SeeAnswersThatAreKeptForABatch) {
   EXPECT_FALSE(check_repeats(candidate, candidate)) << "the baseline's caches help as much";
 }
 
+TEST(RaceChecks, ForgiveADisturbedGroup) {
+  SideRecord candidate = side(1e-3);
+  candidate.unseen.slow_downs = {1.2, 4.0, 1.1};
+  EXPECT_FALSE(check_unseen(side(1e-3), candidate));
+}
+
 TEST(RaceChecks, SeeAnswersThatAreKeptForLonger) {
   SideRecord slower = side(1e-3), worse = side(1e-3);
-  slower.unseen.seconds = 1.6 * slower.unseen.expected_seconds;
-  worse.unseen.recall = worse.unseen.expected_recall - 15;
+  slower.unseen.slow_downs = {1.1, 3.0, 3.2};  // honest at one point of three
+  for (double& loss : worse.unseen.losses) loss += 0.15;
   for (const SideRecord& candidate : {slower, worse}) {
     const auto failure = check_unseen(side(1e-3), candidate);
     ASSERT_TRUE(failure);
@@ -53,7 +60,18 @@ TEST(RaceChecks, SeeAnswersThatAreKeptForLonger) {
   }
   SideRecord none = side(1e-3);
   none.unseen = {};
-  EXPECT_FALSE(check_unseen(none, slower)) << "nothing was kept back";
+  EXPECT_FALSE(check_unseen(none, none)) << "nothing was kept back";
+}
+
+TEST(RaceChecks, AllowForTheChanceOfFewQueries) {
+  SideRecord baseline = side(1e-3), candidate = side(1e-3);
+  baseline.unseen.losses.assign(16, 0.0);
+  candidate.unseen.losses.assign(16, 0.0);
+  for (int i = 0; i < 4; ++i) candidate.unseen.losses[static_cast<std::size_t>(i)] = 0.5;
+  EXPECT_FALSE(check_unseen(baseline, candidate)) << "a mean of .125 of four bad queries";
+  candidate.unseen.slow_downs = {5.0};
+  baseline.unseen.slow_downs = {1.0};
+  EXPECT_FALSE(check_unseen(baseline, candidate)) << "one point is no evidence";
 }
 
 TEST(RaceChecks, ChargeWorkBetweenTheSlices) {

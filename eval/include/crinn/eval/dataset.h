@@ -66,7 +66,10 @@ struct Dataset {
 /// sizes are checked before memory is allocated; NaN and Inf are refused with their row.
 Dataset load_dataset(std::string_view name, std::string_view metric_override = {});
 
-/// The queries of a data set as named above; of a flat format's single file, all of its vectors.
+/// The base of a data set as named above, without queries or truth; of a flat format's single file,
+/// all of its vectors.
+Dataset load_base(std::string_view name, std::string_view metric_override = {});
+/// The queries of a data set; of a flat format's single file, all of its vectors.
 Matrix load_queries(std::string_view name);
 
 /// Keeps the first `count` queries (and their truth) and renews the hash. No effect when there are

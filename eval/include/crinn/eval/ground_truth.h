@@ -27,6 +27,9 @@ void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
 GroundTruth cached_exact_knn(const Dataset& dataset, int k, int threads,
                              const std::filesystem::path& folder);
 
+/// Throws Error (usage) on a suffix that write_ground_truth does not know.
+void check_truth_suffix(const std::filesystem::path& path);
+
 /// Writes neighbours and distances by suffix: .hdf5/.h5 (datasets neighbors and distances as in
 /// ann-benchmarks: L2 not squared, 1 - cos, minus the inner product) or .ibin/.bin (big-ann: u32 n,
 /// u32 k, i32 ids, f32 distances of ann::Metric). Atomic. Throws Error (usage) on another suffix.

@@ -44,8 +44,8 @@ struct TunedEffort {
 
 /// The least effort, to about 5 %, at which recall@k by distance reaches `recall` on `sample`
 /// random vectors of the base, each without itself among its answers. Queries from elsewhere than
-/// the base are harder. Throws Error (usage) where no effort up to n reaches it, with the best that
-/// was seen.
+/// the base are harder. Throws Error (usage) where recall no longer
+/// grows and is below.
 TunedEffort tune_effort(const SavedIndex& index, int k, double recall, int64_t sample,
                         uint64_t seed, int threads);
 

@@ -16,9 +16,9 @@
 namespace crinn::ann {
 
 /// reset(ef): empty, keeps the `ef` nearest. insert(): false when the candidate is too far to be
-/// kept; the caller never inserts an id twice (see visited.h). pop_next(): the nearest one not
-/// expanded yet, now expanded; only after has_next(). threshold(): what is not nearer than this is
-/// refused; +inf until the pool is full. drain(): all that is kept, nearest first, ties by id.
+/// kept; an id that is inserted twice takes two places (see visited.h). pop_next(): the nearest one
+/// not expanded yet, now expanded; only after has_next(). threshold(): what is not nearer than this
+/// is refused; +inf until the pool is full. drain(): all that is kept, nearest first, ties by id.
 template <class P>
 concept CandidatePool = std::default_initializable<P> &&
     requires(P& pool, const P& view, int ef, float estimate, int32_t id,
@@ -85,6 +85,12 @@ class LinearPool {
 
   float threshold() const { return threshold_; }
   int size() const { return static_cast<int>(size_); }
+  /// By looking at all of them: for pools of a few.
+  bool contains(int32_t id) const {
+    const auto same = [id](uint64_t entry) { return unpack(entry).id == id; };
+    const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(size_);
+    return std::any_of(entries_.begin(), end, same);
+  }
 
   void drain(std::vector<Candidate>& out) const {
     out.clear();

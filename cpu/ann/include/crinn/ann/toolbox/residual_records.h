@@ -66,10 +66,11 @@ class ResidualRecords {
   static constexpr const char* kName = kBits == 1 ? "residual1" : "residual2";
   using Query = ResidualQuery;
 
-  /// Copies ids and codes: graph may be dropped afterwards. params.projection is not kNone; at most
-  /// 1,056 / kBits dimensions are kept. Takes n * dims floats while it builds.
+  /// Copies ids and codes: graph may be dropped afterwards. At most 1,056 / kBits dimensions are
+  /// kept, so params.projection is not kNone, else Error (usage). Takes n * dims floats while it
+  /// builds.
   ResidualRecords(MatrixView<const float> base, Metric metric, const GraphView& graph,
-                  const CodeParams& params = {})
+                  const CodeParams& params)
       : codes_(base, metric, graph, kBits, params) {}
 
   Query make_query() const { return codes_.make_query(); }
