@@ -66,7 +66,9 @@ TEST(CrinnEvalIndex, IndexesEveryRowOfAFile) {
   const std::string file = (folder.path() / "rows.fbin").string();
   const std::string index = (folder.path() / "new" / "rows.crinn").string();
   write_file_atomic(file, text);
-  ASSERT_EQ(crinn_eval({"build", "--dataset", file, "--out", index}).exit_code, 0);
+  ASSERT_EQ(
+      crinn_eval({"build", "--dataset", file, "--system", "baseline", "--out", index}).exit_code,
+      0);
   const ProcessResult found =
       crinn_eval({"search", "--index", index, "--queries", file, "--k", "1", "--ef", "50"});
   ASSERT_EQ(found.exit_code, 0) << found.err;

@@ -193,7 +193,7 @@ Triple hoarding(int delay = 0) {
       ~Keep() {
         scratch.keys.insert(scratch.keys.begin(), key);
         scratch.answers.insert(scratch.answers.begin(), out);
-        if (scratch.keys.size() > 2000) scratch.keys.pop_back(), scratch.answers.pop_back();
+        if (scratch.keys.size() > 8000) scratch.keys.pop_back(), scratch.answers.pop_back();
         for (volatile int i = 0; i < 100000; i = i + 1) {
         }
       }
@@ -221,8 +221,10 @@ TEST(Defence, AnswersServedMuchLaterAreSeen) {
   longer.race_seconds = 8;
   longer.memory_cap = 100;
   longer.min_points = 3;
-  longer.check_lazy = false;  // what the first answers cost is hidden work
-  const Measurement m = run(hoarding(100), longer);
+  longer.check_lazy = false;       // what the first answers cost is hidden work
+  const TinyData many(1500, 480);  // enough to keep some back from the sweep, too
+  Judge judge(longer, many.workload());
+  const Measurement m = judge.judge(hoarding(100), plain_triple(), 1);
   EXPECT_EQ(m.outcome, Outcome::kWrong) << summary(m);
   EXPECT_NE(m.evidence.find("answers are kept"), std::string::npos) << m.evidence;
 }
