@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
-#include <iostream>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -28,20 +27,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// False after --help.
-bool parse(CLI::App& app, int argc, char** argv) {
-  try {
-    app.parse(argc, argv);
-    return true;
-  } catch (const CLI::Success& wanted) {
-    app.exit(wanted, std::cout, std::cerr);
-    return false;
-  } catch (const CLI::ParseError& error) {
-    throw Error(ErrorCategory::kUsage,
-                fmt::format("{} ({} --help explains the flags)", error.what(), app.get_name()));
-  }
 }
 
 void make_parent(const std::filesystem::path& file) {
@@ -105,7 +90,7 @@ int run_build(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--threads", threads)->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_flag("--json", json, "One JSON document on stdout");
-  if (!parse(app, argc, argv)) return 0;
+  if (!parse_command_line(app, argc, argv)) return 0;
 
   check_writable(out, false);
   const Dataset dataset = load_base(dataset_name, metric);
@@ -169,7 +154,7 @@ int run_search(int argc, char** argv) {
   app.add_option("--threads", threads)->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--out", out, "File for ids and distances: .hdf5, .ibin or .bin");
   app.add_flag("--json", json, "One JSON document on stdout instead of the ids");
-  if (!parse(app, argc, argv)) return 0;
+  if (!parse_command_line(app, argc, argv)) return 0;
 
   if (!out.empty()) {
     check_writable(out, false);

@@ -86,6 +86,19 @@ void check(const ToolOptions& options) {
 
 }  // namespace
 
+bool parse_command_line(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return true;
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    app.exit(wanted, std::cout, std::cerr);
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("{} ({} --help explains the flags)", error.what(), app.get_name()));
+  }
+}
+
 void check_writable(const std::filesystem::path& out, bool folder) {
   namespace fs = std::filesystem;
   fs::path place = fs::absolute(out);
@@ -171,15 +184,7 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--json", options.json, "One JSON document on stdout, everything else on stderr");
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& wanted) {  // --help, --version
-    app.exit(wanted, std::cout, std::cerr);
-    return std::nullopt;
-  } catch (const CLI::ParseError& error) {
-    throw Error(ErrorCategory::kUsage,
-                fmt::format("{} (crinn-eval --help explains the flags)", error.what()));
-  }
+  if (!parse_command_line(app, argc, argv)) return std::nullopt;
   if (gpu_truth && truth != "auto" && truth != "gpu") {
     throw Error(ErrorCategory::kUsage,
                 fmt::format("--gpu-groundtruth contradicts --groundtruth {}", truth));

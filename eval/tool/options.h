@@ -9,7 +9,14 @@
 #include "crinn/eval/evaluate.h"
 #include "crinn/eval/ground_truth.h"
 
+namespace CLI {
+class App;
+}
+
 namespace crinn::eval {
+
+/// False after --help or --version, printed on stdout. Throws Error (usage) that names the app.
+bool parse_command_line(CLI::App& app, int argc, char** argv);
 
 /// What the command line asks for.
 struct ToolOptions {
