@@ -87,7 +87,7 @@ QuantizedQuery QuantizedRecords::make_query() const {
   return query;
 }
 
-void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
+const float* QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
   const float* mean = projection_.mean();
   float* projected = query.work.data() + round_up(d_, 16);
   const float* source = q;
@@ -100,7 +100,8 @@ void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
     source = centered;
   }
   if (projection_.kind() == ProjectionKind::kNone && quantizer_.global_step() > 0) {
-    return finish_prepare(source, 0, quantizer_.global_step(), query);
+    finish_prepare(source, 0, quantizer_.global_step(), query);
+    return source;
   }
   if (inner_product_) {
     projection_.apply_query(q, projected, query.bytes.data());
@@ -108,13 +109,15 @@ void QuantizedRecords::prepare(const float* q, QuantizedQuery& query) const {
     projection_.apply_centered(q, source, projected, query.bytes.data());
   }
   if (quantizer_.global_step() > 0) {
-    return finish_prepare(projected, 0, quantizer_.global_step(), query);
+    finish_prepare(projected, 0, quantizer_.global_step(), query);
+    return projected;
   }
   // The steps go into the query, the centres into a constant.
   const float constant = dot(projected, quantizer_.center(), m_);
   const float* step = quantizer_.step();
   for (int64_t i = 0; i < m_; ++i) projected[i] *= step[i];
   finish_prepare(projected, constant, 1.0f, query);
+  return projected;
 }
 
 /// Rounds values [m], which are in units of 1 / step.
@@ -137,6 +140,7 @@ void QuantizedRecords::finish_prepare(const float* values, float constant, float
   query.bias = bits == 8 ? 128 * scale.sum : static_cast<int32_t>(std::floor(exact_bias));
   const float rest = bits == 8 ? 0.0f : exact_bias - static_cast<float>(query.bias);
   query.slope = sign * scale.scale;
+  query.constant = constant;
   query.offset = sign * (constant - scale.scale * rest);
 }
 
@@ -212,16 +216,18 @@ void pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighb
   record_bytes = bytes;
 }
 
-void pack_scan(const QuantizedRecords& codes, int64_t lanes, int threads,
-               HugeArray<uint8_t>& blocks) {
-  const int64_t count = (codes.n_ + lanes - 1) / lanes, bytes = codes.block_bytes(lanes);
+void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int32_t> places,
+               int threads, HugeArray<uint8_t>& blocks) {
+  const int64_t all = places.empty() ? codes.n_ : static_cast<int64_t>(places.size());
+  const int64_t count = (all + lanes - 1) / lanes, bytes = codes.block_bytes(lanes);
   blocks = HugeArray<uint8_t>(static_cast<std::size_t>(count * bytes));
   parallel_for(threads, count, 16, [&](int64_t begin, int64_t end) {
     std::vector<int32_t> ids(static_cast<std::size_t>(lanes));
     for (int64_t block = begin; block < end; ++block) {
       for (int64_t lane = 0; lane < lanes; ++lane) {
-        const int64_t id = block * lanes + lane;
-        ids[lane] = id < codes.n_ ? static_cast<int32_t>(id) : -1;
+        const int64_t place = block * lanes + lane;
+        const auto id = static_cast<int32_t>(place < all ? place : -1);
+        ids[lane] = places.empty() || id < 0 ? id : places[static_cast<std::size_t>(place)];
       }
       codes.pack_lanes(ids.data(), lanes, lanes, blocks.data() + block * bytes);
     }

@@ -40,88 +40,124 @@ int level_of(int bits, int code) { return bits == 1 ? 2 * code - 1 : 2 * code - 
 
 }  // namespace
 
-ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric, const GraphView& graph,
-                             int bits, const CodeParams& params)
+ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric, int64_t records,
+                             int64_t lanes, int bits, const CodeParams& params)
     : inner_product_(metric == Metric::kInnerProduct),
       bits_(bits),
       n_(base.rows),
       d_(base.cols),
+      lanes_(round_up(lanes, 16)),
       projection_(base, params.projection, most_dims(bits, params), params.precision, params.seed) {
   if (params.projection == ProjectionKind::kNone) {
     throw Error(ErrorCategory::kUsage, "ResidualRecords: params.projection is kNone");
   }
   m_ = projection_.dims();
   groups_ = round_up((m_ * bits_ + 3) / 4, kScanGroups);
-  lanes_ = round_up(graph.neighbors.cols, 16);
   record_bytes_ = lanes_ * 12 + lanes_ / 16 * groups_ * 8;
-  const int64_t capacity = projection_.out_capacity();
+  records_ = HugeArray<uint8_t>(static_cast<std::size_t>(records * record_bytes_));
+}
+
+ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric, const GraphView& graph,
+                             int bits, const CodeParams& params)
+    : ResidualCodes(base, metric, base.rows, graph.neighbors.cols, bits, params) {
   HugeArray<float> projected(static_cast<std::size_t>(n_ * m_));
   parallel_for(params.threads, n_, 256, [&](int64_t begin, int64_t end) {
-    std::vector<float> out(static_cast<std::size_t>(capacity));
+    std::vector<float> work(static_cast<std::size_t>(projection_.out_capacity()));
     for (int64_t i = begin; i < end; ++i) {
-      projection_.apply(base.row(i), out.data());
-      for (int64_t j = 0; j < m_; ++j)
-        projected[i * m_ + j] = out[j] - projection_.projected_mean()[j];
+      project(base.row(i), work.data(), projected.data() + i * m_);
     }
   });
-  records_ = HugeArray<uint8_t>(static_cast<std::size_t>(n_ * record_bytes_));
+  const auto point = [&](int64_t id) { return Point{base.row(id), projected.data() + id * m_}; };
   parallel_for(params.threads, n_, 64, [&](int64_t begin, int64_t end) {
+    std::vector<float> residual(static_cast<std::size_t>(m_));
     for (int64_t node = begin; node < end; ++node) {
-      pack(base, projected.data(), graph, node, records_.data() + node * record_bytes_);
+      const int32_t* ids = graph.neighbors.row(node);
+      uint8_t* record = records_.data() + node * record_bytes_;
+      open(ids, graph.neighbors.cols, record);
+      for (int64_t lane = 0; lane < graph.neighbors.cols; ++lane) {
+        if (ids[lane] < 0) continue;
+        pack(point(node), point(ids[lane]), lane, residual.data(), record);
+      }
     }
   });
 }
 
-void ResidualCodes::pack(MatrixView<const float> base, const float* projected,
-                         const GraphView& graph, int64_t node, uint8_t* record) const {
-  auto* ids = reinterpret_cast<int32_t*>(record);
+ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric,
+                             MatrixView<const int32_t> members, MatrixView<const float> centres,
+                             std::span<const int32_t> centre_of, int bits, const CodeParams& params)
+    : ResidualCodes(base, metric, members.rows, members.cols, bits, params) {
+  parallel_for(params.threads, members.rows, 16, [&](int64_t begin, int64_t end) {
+    std::vector<float> work(static_cast<std::size_t>(projection_.out_capacity()));
+    std::vector<float> residual(static_cast<std::size_t>(m_));
+    std::vector<float> from(residual.size()), to(residual.size());
+    for (int64_t row = begin; row < end; ++row) {
+      const int32_t* ids = members.row(row);
+      const float* centre = centres.row(centre_of[static_cast<std::size_t>(row)]);
+      uint8_t* record = records_.data() + row * record_bytes_;
+      open(ids, members.cols, record);
+      project(centre, work.data(), from.data());
+      for (int64_t lane = 0; lane < members.cols; ++lane) {
+        if (ids[lane] < 0) continue;
+        project(base.row(ids[lane]), work.data(), to.data());
+        pack({centre, from.data()}, {base.row(ids[lane]), to.data()}, lane, residual.data(),
+             record);
+      }
+    }
+  });
+}
+
+void ResidualCodes::project(const float* row, float* work, float* out) const {
+  projection_.apply(row, work);
+  for (int64_t j = 0; j < m_; ++j) out[j] = work[j] - projection_.projected_mean()[j];
+}
+
+/// A record without codes: its ids, and infinity as everybody's distance.
+void ResidualCodes::open(const int32_t* ids, int64_t count, uint8_t* record) const {
+  auto* own = reinterpret_cast<int32_t*>(record);
+  std::copy_n(ids, count, own);
+  std::fill(own + count, own + lanes_, -1);
   auto* constants = reinterpret_cast<float*>(record) + lanes_;
+  std::fill_n(constants, lanes_, std::numeric_limits<float>::infinity());
+}
+
+void ResidualCodes::pack(const Point& from, const Point& to, int64_t lane, float* residual,
+                         uint8_t* record) const {
+  float* constants = reinterpret_cast<float*>(record) + lanes_;
   float* factors = constants + lanes_;
-  uint8_t* codes = record + lanes_ * 12;
-  const float* own = projected + node * m_;
-  std::vector<float> residual(static_cast<std::size_t>(m_));
-  for (int64_t lane = 0; lane < lanes_; ++lane) {
-    const int32_t id = lane < graph.neighbors.cols ? graph.neighbors.row(node)[lane] : -1;
-    ids[lane] = id;
-    constants[lane] = std::numeric_limits<float>::infinity();
-    factors[lane] = 0;
-    if (id < 0) continue;
-    const float* other = projected + int64_t{id} * m_;
-    float square = 0;
-    for (int64_t i = 0; i < m_; ++i) {
-      residual[i] = other[i] - own[i];
-      square += residual[i] * residual[i];
+  uint8_t* block = record + lanes_ * 12 + lane / 16 * groups_ * 8;
+  float square = 0;
+  for (int64_t i = 0; i < m_; ++i) {
+    residual[i] = to.projected[i] - from.projected[i];
+    square += residual[i] * residual[i];
+  }
+  const float step = kTwoBitStep * std::sqrt(square / static_cast<float>(m_));
+  float along = 0, from_product = 0;
+  for (int64_t i = 0; i < m_; ++i) {
+    int code = residual[i] > 0;
+    if (bits_ == 2) {
+      const float place = step > 0 ? residual[i] / step : 0.0f;
+      code = std::clamp(static_cast<int>(std::floor(place)) + 2, 0, 3);
     }
-    const float step = kTwoBitStep * std::sqrt(square / static_cast<float>(m_));
-    float along = 0, node_product = 0;
-    uint8_t* block = codes + lane / 16 * groups_ * 8;
-    for (int64_t i = 0; i < m_; ++i) {
-      int code = residual[i] > 0;
-      if (bits_ == 2) {
-        const float place = step > 0 ? residual[i] / step : 0.0f;
-        code = std::clamp(static_cast<int>(std::floor(place)) + 2, 0, 3);
-      }
-      const auto level = static_cast<float>(level_of(bits_, code));
-      along += residual[i] * level;
-      node_product += own[i] * level;
-      const int64_t group = i * bits_ / 4;
-      const int64_t shift = group % 2 * 4 + i * bits_ % 4;
-      uint8_t& byte = block[scan_code_byte(group, lane % 16)];
-      byte = static_cast<uint8_t>(byte | code << shift);
+    const auto level = static_cast<float>(level_of(bits_, code));
+    along += residual[i] * level;
+    from_product += from.projected[i] * level;
+    const int64_t group = i * bits_ / 4;
+    const int64_t shift = group % 2 * 4 + i * bits_ % 4;
+    uint8_t& byte = block[scan_code_byte(group, lane % 16)];
+    byte = static_cast<uint8_t>(byte | code << shift);
+  }
+  const float factor = along > 0 ? square / along : 0.0f;
+  if (inner_product_) {
+    // -<q, to> = -<q, from> - <q - mean, to - from> - <mean, to - from>
+    float mean_product = 0;
+    for (int64_t j = 0; j < d_; ++j) {
+      mean_product += projection_.mean()[j] * (to.row[j] - from.row[j]);
     }
-    const float factor = along > 0 ? square / along : 0.0f;
-    if (inner_product_) {
-      // -<q, o> = -<q, node> - <q - mean, o - node> - <mean, o - node>
-      float mean_product = 0;
-      for (int64_t j = 0; j < d_; ++j) {
-        mean_product += projection_.mean()[j] * (base.row(id)[j] - base.row(node)[j]);
-      }
-      constants[lane] = -mean_product;
-      factors[lane] = -factor;
-    } else {
-      constants[lane] = l2(base.row(node), base.row(id), d_) + 2 * factor * node_product;
-      factors[lane] = -2 * factor;
-    }
+    constants[lane] = -mean_product;
+    factors[lane] = -factor;
+  } else {
+    constants[lane] = l2(from.row, to.row, d_) + 2 * factor * from_product;
+    factors[lane] = -2 * factor;
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits>
+#include <span>
 
 #include "crinn/ann/module.h"
 #include "crinn/ann/toolbox/quantized_table.h"
@@ -66,29 +67,38 @@ class InlineRecords {
   HugeArray<uint8_t> records_;
 };
 
-/// The codes of all vectors in blocks of 64 consecutive ids, for a scan of all of them or of
-/// partitions: what wins where a graph must visit a large part of the points.
-template <int kBits = 8>
+/// The codes of all vectors in blocks of kLanes places, for a scan of all of them or of partitions:
+/// what wins where a graph must visit a large part of the points.
+template <int kBits = 8, int kLanesOfBlock = 64>
 class ScanBlocks {
+  static_assert(kLanesOfBlock % 16 == 0);
+
  public:
   static constexpr const char* kName = kBits == 8   ? "scan8"
                                        : kBits == 4 ? "scan4"
                                        : kBits == 2 ? "scan2"
                                                     : "scan1";
-  static constexpr int64_t kLanes = 64;
+  static constexpr int64_t kLanes = kLanesOfBlock;
   using Query = QuantizedQuery;
 
+  /// Places are ids.
   ScanBlocks(MatrixView<const float> base, Metric metric, const CodeParams& params = {})
+      : ScanBlocks(base, metric, params, {}) {}
+
+  /// places [kLanes * blocks]: the id at each place, -1 for none (see Partitions).
+  ScanBlocks(MatrixView<const float> base, Metric metric, const CodeParams& params,
+             std::span<const int32_t> places)
       : codes_(base, metric, kBits, params), block_bytes_(codes_.block_bytes(kLanes)) {
-    detail::pack_scan(codes_, kLanes, params.threads, blocks_);
+    detail::pack_scan(codes_, kLanes, places, params.threads, blocks_);
     codes_.records_ = {};  // the blocks hold all of it
   }
 
   Query make_query() const { return codes_.make_query(); }
   void prepare(const float* q, Query& query) const { codes_.prepare(q, query); }
 
-  int64_t blocks() const { return (codes_.n_ + kLanes - 1) / kLanes; }
-  /// estimates [64]: the distances to ids 64 * block + 0..63, +infinity from size() on.
+  int64_t blocks() const { return static_cast<int64_t>(blocks_.size()) / block_bytes_; }
+  /// estimates [kLanes]: the distances to what lies at places kLanes * block + 0, 1, ...; +infinity
+  /// where nothing does.
   void score(const Query& query, int64_t block, float* estimates) const {
     detail::score_block<kBits>(codes_, query, blocks_.data() + block * block_bytes_, kLanes,
                                estimates);

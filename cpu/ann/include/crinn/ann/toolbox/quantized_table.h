@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
+
 #include "crinn/ann/toolbox/codes.h"
 #include "crinn/ann/toolbox/packed.h"
 #include "crinn/base/huge_array.h"
@@ -18,6 +20,7 @@ struct QuantizedQuery {
   HugeArray<int8_t> bytes;
   int32_t bias = 0;
   float slope = 0, offset = 0, shift = 0;
+  float constant = 0;  ///< <q, the centres of per-dimension scales>: in offset already
 };
 
 namespace detail {
@@ -31,7 +34,9 @@ class QuantizedRecords {
   QuantizedRecords(MatrixView<const float> base, Metric metric, int bits, const CodeParams& params);
 
   QuantizedQuery make_query() const;
-  void prepare(const float* q, QuantizedQuery& query) const;
+  /// Returns the values [m] that the query's codes stand for, in steps where these differ; they
+  /// live as long as q and query.work keep theirs.
+  const float* prepare(const float* q, QuantizedQuery& query) const;
   float between_slow(int64_t a, int64_t b) const;
   /// The naive twin of distance(): decodes the record and takes the query in fp32.
   float distance_slow(const float* q, int64_t id) const;
@@ -71,9 +76,10 @@ class QuantizedRecords {
 void pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors, int threads,
                  int64_t& lanes, int64_t& record_bytes, HugeArray<uint8_t>& records);
 
-/// Blocks of pack_lanes over consecutive ids.
-void pack_scan(const QuantizedRecords& codes, int64_t lanes, int threads,
-               HugeArray<uint8_t>& blocks);
+/// Blocks of pack_lanes over places (ids, -1 for none; a multiple of `lanes`), or over all ids in
+/// order where there are no places.
+void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int32_t> places,
+               int threads, HugeArray<uint8_t>& blocks);
 
 /// The estimates of all lanes of a block that pack_lanes wrote; lanes is a multiple of 16.
 template <int kBits>

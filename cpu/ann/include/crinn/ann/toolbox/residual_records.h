@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "crinn/ann/module.h"
 #include "crinn/ann/toolbox/codes.h"
@@ -25,10 +26,15 @@ namespace detail {
 /// The part that does not depend on the number of bits at compile time. A record is
 ///   ids [lanes] int32, constant [lanes] fp32, factor [lanes] fp32,
 ///   codes [lanes / 16][groups / 2][16],
-/// with lanes = degree rounded up to 16 and groups a multiple of 8.
+/// with lanes rounded up to 16 and groups a multiple of 8.
 class ResidualCodes {
  public:
+  /// A record a node: its neighbours' steps from it.
   ResidualCodes(MatrixView<const float> base, Metric metric, const GraphView& graph, int bits,
+                const CodeParams& params);
+  /// A record a row of `members` (ids, -1 padded): their steps from centre centre_of[row].
+  ResidualCodes(MatrixView<const float> base, Metric metric, MatrixView<const int32_t> members,
+                MatrixView<const float> centres, std::span<const int32_t> centre_of, int bits,
                 const CodeParams& params);
 
   ResidualQuery make_query() const;
@@ -42,12 +48,54 @@ class ResidualCodes {
   HugeArray<uint8_t> records_;
 
  private:
-  void pack(MatrixView<const float> base, const float* projected, const GraphView& graph,
-            int64_t node, uint8_t* record) const;
+  /// A vector, and P (vector - mean) [m].
+  struct Point {
+    const float* row;
+    const float* projected;
+  };
+  ResidualCodes(MatrixView<const float> base, Metric metric, int64_t records, int64_t lanes,
+                int bits, const CodeParams& params);
+  void project(const float* row, float* work, float* out) const;
+  void open(const int32_t* ids, int64_t count, uint8_t* record) const;
+  void pack(const Point& from, const Point& to, int64_t lane, float* residual,
+            uint8_t* record) const;
 };
 
 /// What an entry of a table stands for besides the query: keeps it positive.
 inline constexpr int kScanBias = 124;
+
+template <int kLanes>
+inline void finish_residuals(const ResidualCodes& codes, const ResidualQuery& query,
+                             const float* constants, const float* factors, const uint16_t* sums,
+                             float distance, float* __restrict__ estimates) {
+  const int bias = kScanBias * static_cast<int>(codes.groups_);
+  for (int i = 0; i < kLanes; ++i) {
+    const float product = query.slope * static_cast<float>(static_cast<int>(sums[i]) - bias);
+    estimates[i] = distance + (constants[i] + factors[i] * product);
+  }
+}
+
+/// estimates [lanes]: the distance to each member of a record, from that to where its steps begin.
+inline void score_residuals(const ResidualCodes& codes, const ResidualQuery& query,
+                            int64_t record_index, float distance, float* estimates) {
+  const uint8_t* record = codes.record(record_index);
+  const int64_t lanes = codes.lanes_, stride = codes.groups_ * 8;
+  const auto* constants = reinterpret_cast<const float*>(record) + lanes;
+  const float* factors = constants + lanes;
+  const uint8_t* blocks = record + lanes * 12;
+  alignas(64) uint16_t sums[32];
+  int64_t first = 0;
+  for (; first + 32 <= lanes; first += 32) {
+    sum_lookups<2>(blocks + first / 16 * stride, stride, codes.groups_, query.table.data(), sums);
+    finish_residuals<32>(codes, query, constants + first, factors + first, sums, distance,
+                         estimates + first);
+  }
+  if (first < lanes) {
+    sum_lookups<1>(blocks + first / 16 * stride, stride, codes.groups_, query.table.data(), sums);
+    finish_residuals<16>(codes, query, constants + first, factors + first, sums, distance,
+                         estimates + first);
+  }
+}
 
 }  // namespace detail
 
@@ -86,24 +134,7 @@ class ResidualRecords {
   /// estimates [lanes()]: the distance to each neighbour of `node`, whose own is `distance`;
   /// +infinity where there is none.
   void score(const Query& query, int64_t node, float distance, float* estimates) const {
-    const uint8_t* record = codes_.record(node);
-    const int64_t lanes = codes_.lanes_, stride = codes_.groups_ * 8;
-    const auto* constants = reinterpret_cast<const float*>(record) + lanes;
-    const uint8_t* blocks = record + lanes * 12;
-    alignas(64) uint16_t sums[64];
-    int64_t first = 0;
-    for (; first + 32 <= lanes; first += 32) {
-      sum_lookups<2>(blocks + first / 16 * stride, stride, codes_.groups_, query.table.data(),
-                     sums);
-      finish<32>(query, constants + first, constants + lanes + first, sums, distance,
-                 estimates + first);
-    }
-    if (first < lanes) {
-      sum_lookups<1>(blocks + first / 16 * stride, stride, codes_.groups_, query.table.data(),
-                     sums);
-      finish<16>(query, constants + first, constants + lanes + first, sums, distance,
-                 estimates + first);
-    }
+    detail::score_residuals(codes_, query, node, distance, estimates);
   }
 
   /// The first `lines` lines of the node's record; all by default.
@@ -117,16 +148,6 @@ class ResidualRecords {
   std::size_t bytes() const { return codes_.records_.size(); }
 
  private:
-  template <int kLanes>
-  void finish(const Query& query, const float* constants, const float* factors,
-              const uint16_t* sums, float distance, float* __restrict__ estimates) const {
-    const int bias = detail::kScanBias * static_cast<int>(codes_.groups_);
-    for (int i = 0; i < kLanes; ++i) {
-      const float product = query.slope * static_cast<float>(static_cast<int>(sums[i]) - bias);
-      estimates[i] = distance + (constants[i] + factors[i] * product);
-    }
-  }
-
   detail::ResidualCodes codes_;
 };
 
