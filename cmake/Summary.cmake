@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 if(CRINN_HAVE_CUDA)
-  set(_cuda "on (nvcc ${CMAKE_CUDA_COMPILER_VERSION}, sm_${CMAKE_CUDA_ARCHITECTURES})")
+  list(JOIN CMAKE_CUDA_ARCHITECTURES ", sm_" _architectures)
+  set(_cuda "on (nvcc ${CMAKE_CUDA_COMPILER_VERSION}, sm_${_architectures})")
 else()
   set(_cuda "off (CRINN_CUDA=${CRINN_CUDA}): the no_gpu twin is built")
 endif()

@@ -33,10 +33,12 @@ inline int64_t selection_capacity(int64_t k) {
   return capacity;
 }
 
-/// State of one query that survives a launch.
+/// State of one query that survives a launch. A pass that appends without looking may count beyond
+/// the buffer's capacity; what it wrote lies behind the `held` rows that were there before.
 struct QueryState {
   float threshold;
   int32_t count;
+  int32_t held;
 };
 
 /// One query's selection; in shared memory on the device. Set by one thread before a sync().
@@ -50,10 +52,9 @@ struct Selection {
   int histogram[256];
 };
 
-/// A piece of the base: terms of the bounds and products with the query.
+/// A piece of the base, as the terms of its bounds.
 struct Offer {
   const ann::KnnRow* terms;  ///< [rows]
-  const float* products;     ///< [rows]
   int64_t rows;
   int64_t first_id;
 };
@@ -125,7 +126,7 @@ CRINN_HOST_DEVICE void compact(Block& block, Selection& selection) {
     Waiting* const rows = selection.rows;
     selection.rows = selection.spare;
     selection.spare = rows;
-    selection.state = {threshold, selection.kept};
+    selection.state = {threshold, selection.kept, selection.state.held};
   }
   block.sync();
 }
@@ -168,11 +169,11 @@ CRINN_HOST_DEVICE void settle(Block& block, Selection& selection, const Exact& e
   block.sync();
 }
 
-/// Appends the rows that cannot be excluded. Called by all threads after a sync(), and ends with
-/// one.
-template <class Block, class Exact>
+/// Appends the rows that cannot be excluded, given product(i) of the query and row i of the piece.
+/// Called by all threads after a sync(), and ends with one.
+template <class Block, class Product, class Exact>
 CRINN_HOST_DEVICE void offer(Block& block, Selection& selection, const Offer& piece,
-                             const Exact& exact) {
+                             const Product& product, const Exact& exact) {
   for (int64_t begin = 0; begin < piece.rows; begin += kSegment) {
     const int waiting = selection.state.count;
     block.sync();  // all have read the count before anyone appends
@@ -186,9 +187,10 @@ CRINN_HOST_DEVICE void offer(Block& block, Selection& selection, const Offer& pi
     const int64_t end = begin + kSegment < piece.rows ? begin + kSegment : piece.rows;
     for (int64_t i = begin + block.rank; i < end; i += block.size) {
       const ann::KnnRow terms = piece.terms[i];
-      const float lower = ann::knn_lower(terms, selection.query, piece.products[i]);
-      if (lower > threshold) continue;
-      const float upper = ann::knn_upper(terms, selection.query, piece.products[i]);
+      const float acc = product(i);
+      const float lower = ann::knn_lower(terms, selection.query, acc);
+      if (!(lower <= threshold)) continue;  // NaN: not a row of the pass
+      const float upper = ann::knn_upper(terms, selection.query, acc);
       const int place = block.add(&selection.state.count, 1);
       selection.rows[place] = {NAN, static_cast<int32_t>(piece.first_id + i), lower, upper};
     }
@@ -196,12 +198,52 @@ CRINN_HOST_DEVICE void offer(Block& block, Selection& selection, const Offer& pi
   }
 }
 
-/// After a piece: compacts, so that what waits stays little more than k. With `last`, settles:
-/// nothing waits without its exact distance.
+/// After a piece: compacts, so that what waits stays little more than k. Settles where it does not
+/// (ties), and with `last`: then nothing waits without its exact distance.
 template <class Block, class Exact>
 CRINN_HOST_DEVICE void finish(Block& block, Selection& selection, bool last, const Exact& exact) {
   detail::compact(block, selection);
-  if (last) settle(block, selection, exact);
+  if (last || selection.state.count > selection.capacity / 2) settle(block, selection, exact);
+  if (block.rank == 0) selection.state.held = selection.state.count;
+  block.sync();
+}
+
+/// After a pass that appended the piece's survivors without looking: finishes, or, where they
+/// overflowed the buffer, drops them and offers the piece again with product(i).
+template <class Block, class Product, class Exact>
+CRINN_HOST_DEVICE void collect(Block& block, Selection& selection, const Offer& piece,
+                               const Product& product, bool last, const Exact& exact) {
+  const bool overflowed = selection.state.count > selection.capacity;
+  block.sync();  // all have read the count
+  if (overflowed) {
+    if (block.rank == 0) selection.state.count = selection.state.held;
+    block.sync();
+    offer(block, selection, piece, product, exact);
+  }
+  finish(block, selection, last, exact);
+}
+
+/// Takes `rows` rows by exact distance alone: id_of(i), distance_of(i). For what a pass does not
+/// hold; their bounds say nothing, so they come after the last piece that needs a threshold. After
+/// settle(), by all threads; leaves the buffer settled.
+template <class Block, class Id, class Distance>
+CRINN_HOST_DEVICE void offer_exactly(Block& block, Selection& selection, int64_t rows,
+                                     const Id& id_of, const Distance& distance_of) {
+  for (int64_t begin = 0; begin < rows;) {
+    const int count = selection.state.count;
+    const int64_t room = selection.capacity - count;
+    const auto step = static_cast<int>(rows - begin < room ? rows - begin : room);
+    block.sync();  // all have read the count
+    for (int i = block.rank; i < step; i += block.size) {
+      selection.rows[count + i] = {distance_of(begin + i), id_of(begin + i), -FLT_MAX, FLT_MAX};
+    }
+    if (block.rank == 0) selection.state.count = count + step;
+    block.sync();
+    settle(block, selection, [](int32_t) { return 0.0; });  // all have their distances
+    begin += step;
+  }
+  if (block.rank == 0) selection.state.held = selection.state.count;
+  block.sync();
 }
 
 }  // namespace crinn::gpu

@@ -30,6 +30,14 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+/// Queries that one thread packs at a time.
+int64_t query_block(int64_t d, int64_t queries, int threads) {
+  return round_up(
+      std::min({int64_t{240}, std::max<int64_t>(1, kQueryBytes / (d * int64_t{sizeof(float)})),
+                (queries + threads - 1) / threads}),
+      kQueryRows);
+}
+
 /// A row that may be among the nearest, with its bounds.
 struct Survivor {
   float lower, upper;
@@ -85,6 +93,28 @@ struct Chunk {
   std::vector<float> low, high, weight;
 };
 
+/// Base rows of a chunk within `memory` bytes of work space; 0: no limit.
+int64_t plan_chunk(MatrixView<const float> base, int64_t queries, int k, int threads,
+                   int64_t memory) {
+  const int64_t d = base.cols, row_bytes = (d + 3) * int64_t{sizeof(float)};
+  const int64_t all = round_up(base.rows, kPanel);
+  const int64_t usual = std::max<int64_t>(kPanel, kChunkBytes / row_bytes / kPanel * kPanel);
+  if (memory == 0) return std::min(all, usual);
+  // Norms and units; survivors and the result; what threads pack and multiply.
+  const int64_t block = query_block(d, queries, threads);
+  const int64_t fixed = (base.rows + queries) * 2 * int64_t{sizeof(double)} +
+                        queries * (3 * int64_t{k} + 64) * int64_t{sizeof(Survivor)} +
+                        threads * block * (d + kPanel) * int64_t{sizeof(float)};
+  const int64_t least = fixed + kPanel * row_bytes;
+  if (memory < least) {
+    throw Error(ErrorCategory::kUsage,
+                fmt::format("exact_knn: {} bytes of memory are too little: the least here is {} "
+                            "MiB beside the vectors",
+                            memory, (least >> 20) + 1));
+  }
+  return std::min({all, usual, (memory - fixed) / row_bytes / kPanel * kPanel});
+}
+
 class Search {
  public:
   Search(MatrixView<const float> base, MatrixView<const float> queries, ann::Metric metric, int k,
@@ -97,16 +127,10 @@ class Search {
         rows_(base, queries, metric, threads),
         survivors_(static_cast<std::size_t>(queries.rows)) {}
 
-  /// The fp32 pass over all pairs.
-  void scan() {
+  /// The fp32 pass over all pairs, `chunk_rows` base rows at a time.
+  void scan(int64_t chunk_rows) {
     const int64_t d = base_.cols;
-    const int64_t chunk_rows = std::min(
-        round_up(base_.rows, kPanel),
-        std::max<int64_t>(kPanel, kChunkBytes / (d * int64_t{sizeof(float)}) / kPanel * kPanel));
-    const int64_t block_rows = round_up(
-        std::min({int64_t{240}, std::max<int64_t>(1, kQueryBytes / (d * int64_t{sizeof(float)})),
-                  (queries_.rows + threads_ - 1) / threads_}),
-        kQueryRows);
+    const int64_t block_rows = query_block(d, queries_.rows, threads_);
     for (int64_t q = 0; q < queries_.rows; ++q) {
       survivors_[static_cast<std::size_t>(q)].start(certificate_.query(rows_.query_norm(q)), k_);
     }
@@ -206,9 +230,9 @@ class Search {
                                         survivors.threshold())) {
       return;
     }
-    const KnnQuery query{survivors.slope(), 0};
+    const KnnQuery query{survivors.slope(), 0, 0};
     for (int j = 0; j < valid; ++j) {
-      const ann::KnnRow terms{low[j], high[j], weight[j]};
+      const ann::KnnRow terms{low[j], high[j], weight[j], 0};
       const float lower = ann::knn_lower(terms, query, products[j]);
       if (lower > survivors.threshold()) continue;
       survivors.add(lower, ann::knn_upper(terms, query, products[j]), first + panel + j);
@@ -251,7 +275,7 @@ class Search {
 }  // namespace
 
 GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
-                      ann::Metric metric, int k, int threads) {
+                      ann::Metric metric, int k, int threads, int64_t memory_bytes) {
   if (k < 1) throw Error(ErrorCategory::kUsage, fmt::format("exact_knn: k = {} is below 1", k));
   if (queries.rows > 0 && base.rows > 0 && (base.cols != queries.cols || base.cols < 1)) {
     throw Error(
@@ -264,8 +288,10 @@ GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> quer
   truth.ids.assign(static_cast<std::size_t>(queries.rows * k), -1);
   truth.distances.assign(truth.ids.size(), std::numeric_limits<double>::infinity());
   if (base.rows == 0 || queries.rows == 0) return truth;
-  Search search(base, queries, metric, k, std::max(threads, 1));
-  search.scan();
+  threads = std::max(threads, 1);
+  const int64_t chunk_rows = plan_chunk(base, queries.rows, k, threads, memory_bytes);
+  Search search(base, queries, metric, k, threads);
+  search.scan(chunk_rows);
   search.rank(k, truth);
   return truth;
 }

@@ -13,7 +13,8 @@ constexpr const char* kReason =
 
 DeviceStatus device_status() { return {false, "", kReason}; }
 
-Neighbors exact_knn(MatrixView<const float>, MatrixView<const float>, ann::Metric, int) {
+Neighbors exact_knn(MatrixView<const float>, MatrixView<const float>, ann::Metric, int,
+                    const KnnOptions&) {
   throw Error(ErrorCategory::kDevice, std::string("gpu::exact_knn: ") + kReason);
 }
 

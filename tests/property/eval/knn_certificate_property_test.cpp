@@ -91,7 +91,7 @@ TEST(KnnCertificate, ScalesTheLargestNormBelowTheTop) {
 }
 
 TEST(KnnCertificate, RoundsAThresholdUp) {
-  const KnnQuery query{1.0f, 1.0};
+  const KnnQuery query{1.0f, 1.0f, 1.0};
   EXPECT_GE(static_cast<double>(knn_threshold(0x1p60f, query)), 0x1p60 + 2);
   EXPECT_EQ(knn_threshold(std::numeric_limits<float>::infinity(), query),
             std::numeric_limits<float>::infinity());

@@ -48,7 +48,7 @@ std::vector<Waiting> search(const knn_cases::Case& input, ann::Metric metric,
   selection.capacity = static_cast<int>(selection_capacity(selection.k));
   std::vector<Waiting> first(static_cast<std::size_t>(selection.capacity));
   std::vector<Waiting> second(first.size());
-  selection.state = {std::numeric_limits<float>::infinity(), 0};
+  selection.state = {std::numeric_limits<float>::infinity(), 0, 0};
   selection.query = certificate.query(rows.query_norm(q));
   selection.rows = first.data();
   selection.spare = second.data();
@@ -60,7 +60,9 @@ std::vector<Waiting> search(const knn_cases::Case& input, ann::Metric metric,
       const int64_t end = std::min(input.n, begin + chunk);
       for (int64_t at = begin, size = 1024; at < end; at += size, size *= 2) {
         size = std::min(size, end - at);
-        offer(block, selection, {terms.data() + at, products.data() + at, size, at}, exact);
+        offer(
+            block, selection, {terms.data() + at, size, at},
+            [&](int64_t i) { return products[static_cast<std::size_t>(at + i)]; }, exact);
         finish(block, selection, at + size == end, exact);
       }
     }

@@ -86,8 +86,9 @@ void write_hdf5(const Dataset& dataset, const std::filesystem::path& path);
 
 /// Exact k nearest neighbours on the CPU: blocked fp32 pass with an error bound, fp64 re-rank of
 /// the survivors; identical to a naive fp64 loop. base [n, d], queries [nq, d], 1 <= k; all values
-/// finite. Throws Error (usage).
+/// finite. `memory_bytes` bounds the work space beside the vectors (0: about 256 MiB and what the
+/// result takes). Throws Error (usage), also where that is too little; the least is named.
 GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
-                      ann::Metric metric, int k, int threads);
+                      ann::Metric metric, int k, int threads, int64_t memory_bytes = 0);
 
 }  // namespace crinn::eval

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "block_select.h"
+#include "crinn/ann/knn_half.h"
+#include "tile.h"
+
+/// The pass of the tensor-core paths, products and selection in one: every product becomes a lower
+/// bound in registers, and only rows that the bound cannot exclude are written. What a block does
+/// between barriers is here; kernels (fused.cu) and the CPU's twin (host_device.h) hold the loop.
+namespace crinn::gpu {
+
+/// A tile of queries against a piece of the base.
+struct FusedPass {
+  tile::Operand queries, rows;
+  const ann::KnnQuery* query_terms;  ///< [queries]
+  const ann::KnnRow* row_terms;      ///< [rows]
+  QueryState* states;                ///< [queries]
+  Waiting* waiting;                  ///< [queries, capacity]
+  int32_t capacity;
+  int32_t first_id;
+
+  CRINN_HOST_DEVICE int slices() const {
+    return static_cast<int>((rows.row_bytes + tile::kSliceBytes - 1) / tile::kSliceBytes);
+  }
+  CRINN_HOST_DEVICE int64_t row_tiles() const {
+    return (rows.rows + tile::kRows - 1) / tile::kRows;
+  }
+  CRINN_HOST_DEVICE int64_t query_tiles() const {
+    return (queries.rows + tile::kQueries - 1) / tile::kQueries;
+  }
+};
+
+/// Tiles of rows that one block goes through: long enough to hide its start, short enough that
+/// there are blocks for every multiprocessor, and a grid's second dimension holds the strips.
+inline int64_t tiles_per_strip(int64_t row_tiles) {
+  constexpr int64_t kTiles = 16, kMostStrips = 65535;
+  const int64_t least = (row_tiles + kMostStrips - 1) / kMostStrips;
+  return least > kTiles ? least : kTiles;
+}
+
+/// What the bounds need of a block's queries; in shared memory on the device.
+struct QueryTerms {
+  float slope[tile::kQueries], reach[tile::kQueries], threshold[tile::kQueries];
+};
+
+/// One thread's share. Queries beyond the last get a threshold that nothing reaches.
+CRINN_HOST_DEVICE inline void load_query_terms(const FusedPass& pass, int thread, int64_t first,
+                                               QueryTerms& terms) {
+  for (int i = thread; i < tile::kQueries; i += tile::kThreads) {
+    const bool inside = first + i < pass.queries.rows;
+    terms.slope[i] = inside ? pass.query_terms[first + i].slope : 0;
+    terms.reach[i] = inside ? pass.query_terms[first + i].reach : 0;
+    terms.threshold[i] = inside ? pass.states[first + i].threshold : NAN;
+  }
+}
+
+/// Appends what a warp's products cannot exclude. first_query and first_row are the tile's; a count
+/// may pass the capacity, see collect().
+template <class Block, class Lanes>
+CRINN_HOST_DEVICE void append_survivors(
+    const FusedPass& pass, Block& block, Lanes& lanes, int warp, const QueryTerms& terms,
+    int64_t first_query, int64_t first_row,
+    const typename Lanes::Sum (&sums)[tile::kQueryFragments][tile::kRowFragments]) {
+  const auto terms_of = [&](int row) {
+#if defined(__CUDA_ARCH__)
+    asm volatile("" ::: "memory");  // or the terms of all rows wait in registers that sums need
+#endif
+    return first_row + row < pass.rows.rows ? pass.row_terms[first_row + row]
+                                            : ann::KnnRow{NAN, NAN, 0, 0};
+  };
+  tile::for_each_product(lanes, warp, sums, terms_of,
+                         [&](int query, int row, const ann::KnnRow& of_row, float acc) {
+                           const ann::KnnQuery of_query{terms.slope[query], terms.reach[query], 0};
+                           const float lower = ann::knn_lower(of_row, of_query, acc);
+                           if (!(lower <= terms.threshold[query])) return;
+                           const int64_t q = first_query + query;
+                           const int place = block.add(&pass.states[q].count, 1);
+                           if (place >= pass.capacity) return;
+                           pass.waiting[q * pass.capacity + place] = {
+                               NAN, static_cast<int32_t>(pass.first_id + first_row + row), lower,
+                               ann::knn_upper(of_row, of_query, acc)};
+                         });
+}
+
+/// One product again, outside of tensor cores, for rows whose survivors overflowed a buffer. Its
+/// error is within the certificate's.
+struct HalfProduct {
+  const uint8_t* query;
+  const uint8_t* rows;
+  int64_t row_bytes;
+  CRINN_HOST_DEVICE float operator()(int64_t i) const {
+    const auto* a = reinterpret_cast<const uint16_t*>(query);
+    const auto* b = reinterpret_cast<const uint16_t*>(rows + i * row_bytes);
+    float sum = 0;
+    for (int64_t j = 0; j < row_bytes / 2; ++j)
+      sum += ann::half_value(a[j]) * ann::half_value(b[j]);
+    return sum;
+  }
+};
+
+struct ByteProduct {
+  const uint8_t* query;
+  const uint8_t* rows;
+  int64_t row_bytes;
+  CRINN_HOST_DEVICE float operator()(int64_t i) const {
+    const auto* a = reinterpret_cast<const int8_t*>(query);
+    const auto* b = reinterpret_cast<const int8_t*>(rows + i * row_bytes);
+    int32_t sum = 0;
+    for (int64_t j = 0; j < row_bytes; ++j) sum += int32_t{a[j]} * b[j];
+    return static_cast<float>(sum);
+  }
+};
+
+}  // namespace crinn::gpu
