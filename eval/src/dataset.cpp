@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "crinn/ann/exact_distance.h"
 #include "crinn/base/hash.h"
 #include "crinn/base/parallel.h"
+#include "crinn/eval/distances.h"
 #include "sources.h"
 
 namespace crinn::eval {
@@ -78,7 +78,8 @@ GroundTruth recompute_truth(const RawDataset& raw, ann::Metric metric) {
   truth.queries = raw.queries.rows();
   truth.k = k;
   truth.ids.resize(raw.truth_ids.size());
-  truth.distances.resize(raw.truth_ids.size());
+  truth.distances = exact_distances(raw.queries.view(), raw.base.view(), metric, raw.truth_ids, k,
+                                    available_cores());
   parallel_for(available_cores(), truth.queries, 64, [&](int64_t begin, int64_t end) {
     std::vector<std::pair<double, int64_t>> row(static_cast<std::size_t>(k));
     for (int64_t q = begin; q < end; ++q) {
@@ -91,11 +92,8 @@ GroundTruth recompute_truth(const RawDataset& raw, ann::Metric metric) {
                                   "base has {} rows",
                                   raw.truth_source, q, ids[j], n));
         }
-        row[static_cast<std::size_t>(j)] = {
-            padding ? std::numeric_limits<double>::infinity()
-                    : ann::exact_distance(raw.queries.row(q), raw.base.row(ids[j]), raw.base.cols(),
-                                          metric),
-            ids[j]};
+        row[static_cast<std::size_t>(j)] = {truth.distances[static_cast<std::size_t>(q * k + j)],
+                                            ids[j]};
       }
       std::sort(row.begin(), row.end());
       for (int j = 0; j < k; ++j) {
@@ -129,6 +127,12 @@ bool is_single_file(std::string_view name) {
   return name.find(',') == std::string_view::npos && is_flat_format(fs::path(name));
 }
 
+}  // namespace
+
+ann::Metric choose_metric(std::string_view name, std::string_view override_name) {
+  return parse_override(override_name).value_or(metric_of_suffix(name).value_or(ann::Metric::kL2));
+}
+
 void truncate_rows(Matrix& matrix, int64_t rows) {
   Matrix kept(rows, matrix.cols());
   std::memcpy(kept.row(0), matrix.row(0),
@@ -136,9 +140,7 @@ void truncate_rows(Matrix& matrix, int64_t rows) {
   matrix = std::move(kept);
 }
 
-}  // namespace
-
-void require_finite(const Matrix& matrix, const std::string& source) {
+void require_finite(const Matrix& matrix, const std::string& source, int64_t first_row) {
   parallel_for(available_cores(), matrix.rows(), 4096, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* row = matrix.row(i);
@@ -146,8 +148,8 @@ void require_finite(const Matrix& matrix, const std::string& source) {
                                           [](float value) { return std::isfinite(value); });
       if (bad != row + matrix.cols()) {
         throw Error(ErrorCategory::kData,
-                    fmt::format("load_dataset: {}: row {} holds {} at column {}", source, i, *bad,
-                                bad - row));
+                    fmt::format("load_dataset: {}: row {} holds {} at column {}", source,
+                                first_row + i, *bad, bad - row));
       }
     }
   });
@@ -198,9 +200,8 @@ void limit_queries(Dataset& dataset, int64_t count) {
 Dataset load_base(std::string_view name, std::string_view metric_override) {
   Dataset dataset;
   if (is_single_file(name)) {
-    const std::optional<ann::Metric> wanted = parse_override(metric_override);
     dataset.name = fs::path(name).stem().string();
-    dataset.metric = wanted.value_or(metric_of_suffix(dataset.name).value_or(ann::Metric::kL2));
+    dataset.metric = choose_metric(dataset.name, metric_override);
     dataset.base = read_matrix(fs::path(name));
   } else {
     dataset = load_dataset(name, metric_override);

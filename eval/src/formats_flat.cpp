@@ -35,23 +35,16 @@ const Format* format_of(const fs::path& path) {
   return found == std::end(kFormats) ? nullptr : found;
 }
 
-Layout layout_of(const BinaryFile& file, const Format& format) {
-  switch (format.kind) {
-    case Format::kVecs: return vecs_layout(file, format.element);
-    case Format::kBin: return bin_layout(file, format.element);
-    default: return npy_layout(file);
-  }
-}
-
-/// Calls row(i, bytes of the values) for all rows in order, reading in large pieces.
+/// Calls row(i, bytes of the values) for rows [start, end) in order, reading in large pieces.
 template <class Row>
-void for_each_row(const BinaryFile& file, const Layout& layout, Row row) {
+void for_each_row(const BinaryFile& file, const Layout& layout, int64_t start, int64_t end,
+                  Row row) {
   const int64_t row_bytes = layout.cols * element_bytes(layout.element);
   const int64_t header = layout.dimension_before_row ? int64_t{sizeof(int32_t)} : 0;
   const int64_t batch = std::max<int64_t>(1, (int64_t{4} << 20) / layout.stride);
-  std::vector<char> buffer(static_cast<std::size_t>(std::min(batch, layout.rows) * layout.stride));
-  for (int64_t first = 0; first < layout.rows; first += batch) {
-    const int64_t count = std::min(batch, layout.rows - first);
+  std::vector<char> buffer(static_cast<std::size_t>(std::min(batch, end - start) * layout.stride));
+  for (int64_t first = start; first < end; first += batch) {
+    const int64_t count = std::min(batch, end - first);
     file.read(layout.offset + first * layout.stride, buffer.data(),
               (count - 1) * layout.stride + header + row_bytes);
     for (int64_t i = 0; i < count; ++i) {
@@ -88,22 +81,6 @@ void convert(const BinaryFile& file, int64_t row, const char* bytes, int64_t cou
   }
 }
 
-Matrix load(const BinaryFile& file, const Layout& layout) {
-  Matrix matrix(layout.rows, layout.cols);
-  for_each_row(file, layout, [&](int64_t i, const char* bytes) {
-    float* out = matrix.row(i);
-    switch (layout.element) {
-      case Element::kF32: return convert<float>(file, i, bytes, layout.cols, out);
-      case Element::kF64: return convert<double>(file, i, bytes, layout.cols, out);
-      case Element::kU8: return convert<uint8_t>(file, i, bytes, layout.cols, out);
-      case Element::kI8: return convert<int8_t>(file, i, bytes, layout.cols, out);
-      case Element::kI32: return convert<int32_t>(file, i, bytes, layout.cols, out);
-    }
-  });
-  require_finite(matrix, file.name());
-  return matrix;
-}
-
 /// One file holds everything: its last rows become the queries.
 void hold_out_queries(RawDataset& data, const std::string& file) {
   const int64_t n = data.base.rows();
@@ -136,7 +113,7 @@ int64_t element_bytes(Element element) {
 
 bool is_flat_format(const fs::path& path) { return format_of(path) != nullptr; }
 
-Matrix read_matrix(const fs::path& path) {
+Layout layout_of(const BinaryFile& file, const fs::path& path) {
   const Format* format = format_of(path);
   if (!format) {
     throw Error(ErrorCategory::kUsage,
@@ -144,8 +121,33 @@ Matrix read_matrix(const fs::path& path) {
                             "u8bin, i8bin, ibin, npy",
                             path.string()));
   }
+  switch (format->kind) {
+    case Format::kVecs: return vecs_layout(file, format->element);
+    case Format::kBin: return bin_layout(file, format->element);
+    default: return npy_layout(file);
+  }
+}
+
+Matrix read_rows(const BinaryFile& file, const Layout& layout, int64_t first, int64_t count) {
+  Matrix matrix(count, layout.cols);
+  for_each_row(file, layout, first, first + count, [&](int64_t i, const char* bytes) {
+    float* out = matrix.row(i - first);
+    switch (layout.element) {
+      case Element::kF32: return convert<float>(file, i, bytes, layout.cols, out);
+      case Element::kF64: return convert<double>(file, i, bytes, layout.cols, out);
+      case Element::kU8: return convert<uint8_t>(file, i, bytes, layout.cols, out);
+      case Element::kI8: return convert<int8_t>(file, i, bytes, layout.cols, out);
+      case Element::kI32: return convert<int32_t>(file, i, bytes, layout.cols, out);
+    }
+  });
+  require_finite(matrix, file.name(), first);
+  return matrix;
+}
+
+Matrix read_matrix(const fs::path& path) {
   const BinaryFile file(path);
-  return load(file, layout_of(file, *format));
+  const Layout layout = layout_of(file, path);
+  return read_rows(file, layout, 0, layout.rows);
 }
 
 Layout vecs_layout(const BinaryFile& file, Element element) {
@@ -211,7 +213,7 @@ void read_truth(const fs::path& path, RawDataset& data) {
   data.truth_source = file.name();
   data.truth_k = static_cast<int>(layout.cols);
   data.truth_ids.reserve(static_cast<std::size_t>(layout.rows * layout.cols));
-  for_each_row(file, layout, [&](int64_t, const char* bytes) {
+  for_each_row(file, layout, 0, layout.rows, [&](int64_t, const char* bytes) {
     for (int64_t j = 0; j < layout.cols; ++j) {
       int32_t id;
       std::memcpy(&id, bytes + j * 4, sizeof id);

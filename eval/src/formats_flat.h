@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "binary_file.h"
+#include "crinn/eval/dataset.h"
 
 namespace crinn::eval {
 
@@ -22,6 +23,12 @@ struct Layout {
 Layout vecs_layout(const BinaryFile& file, Element element);
 /// big-ann: u32 rows, u32 cols, values; or the same header with u64.
 Layout bin_layout(const BinaryFile& file, Element element);
+/// The layout of a file by its suffix. Throws Error (usage) on another suffix, Error (data).
+Layout layout_of(const BinaryFile& file, const std::filesystem::path& path);
+/// Rows [first, first + count) as fp32. Throws Error (data) that names a row: NaN, Inf, or what
+/// fp32 does not hold.
+Matrix read_rows(const BinaryFile& file, const Layout& layout, int64_t first, int64_t count);
+
 /// NumPy's npy, versions 1 to 3, C order; f4, f8, u1, i1, i4.
 Layout npy_layout(const BinaryFile& file);
 

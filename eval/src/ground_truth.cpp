@@ -2,6 +2,7 @@
 #include "crinn/eval/ground_truth.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <cstring>
 #include <string>
@@ -32,20 +33,42 @@ void append(std::string& out, const void* data, std::size_t bytes) {
   out.append(static_cast<const char*>(data), bytes);
 }
 
-/// big-ann: u32 n, u32 k, n k i32 ids, n k f32 distances.
-std::string big_ann_bytes(const GroundTruth& truth) {
+/// u32 n, u32 k.
+std::string header_bytes(const GroundTruth& truth) {
   std::string out;
   const uint32_t header[] = {static_cast<uint32_t>(truth.queries), static_cast<uint32_t>(truth.k)};
   append(out, header, sizeof header);
+  return out;
+}
+
+/// n k i32 ids.
+std::string id_bytes(const GroundTruth& truth) {
+  std::string out;
   for (const int64_t id : truth.ids) {
     const auto narrow = static_cast<int32_t>(id);
     append(out, &narrow, sizeof narrow);
   }
+  return out;
+}
+
+/// n k f32 distances.
+std::string distance_bytes(const GroundTruth& truth) {
+  std::string out;
   for (const double distance : truth.distances) {
     const auto narrow = static_cast<float>(distance);
     append(out, &narrow, sizeof narrow);
   }
   return out;
+}
+
+constexpr std::string_view kNeighborsSuffix = ".neighbors.ibin",
+                           kDistancesSuffix = ".distances.fbin";
+
+/// The second file of cuvs-bench's pair; empty where `path` is not its first.
+std::filesystem::path distances_path(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  if (!name.ends_with(kNeighborsSuffix)) return {};
+  return name.substr(0, name.size() - kNeighborsSuffix.size()).append(kDistancesSuffix);
 }
 
 }  // namespace
@@ -59,7 +82,7 @@ std::optional<TruthSource> parse_truth_source(std::string_view name) {
 }
 
 void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
-                   const std::filesystem::path& cache_folder) {
+                   const std::filesystem::path& cache_folder, const TruthResources& resources) {
   if (k < 1) throw Error(ErrorCategory::kUsage, fmt::format("prepare_truth: k = {} is below 1", k));
   if (source == TruthSource::kAuto) {
     source = dataset.truth.k >= k ? TruthSource::kFile : TruthSource::kCpu;
@@ -76,11 +99,13 @@ void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
       if (dataset.truth.k > k) dataset.truth = truncate_columns(dataset.truth, k);
       return;
     case TruthSource::kCpu:
-      dataset.truth = cached_exact_knn(dataset, k, threads, cache_folder);
+      dataset.truth = cached_exact_knn(dataset, k, threads, cache_folder, resources.memory_bytes);
       return;
     case TruthSource::kGpu:
       gpu::Neighbors found =
-          gpu::exact_knn(dataset.queries.view(), dataset.base.view(), dataset.metric, k);
+          gpu::exact_knn(dataset.queries.view(), dataset.base.view(), dataset.metric, k,
+                         {resources.devices, resources.memory_bytes, gpu::KnnPath::kAuto});
+      spdlog::info("ground truth: {}", found.plan);
       dataset.truth = {dataset.queries.rows(), k, std::move(found.ids), std::move(found.distances)};
       return;
   }
@@ -102,8 +127,11 @@ void write_ground_truth(const GroundTruth& truth, ann::Metric metric,
   const std::string suffix = path.extension().string();
   if (suffix == ".hdf5" || suffix == ".h5") {
     write_hdf5_truth(truth, metric, path);
+  } else if (const std::filesystem::path distances = distances_path(path); !distances.empty()) {
+    write_file_atomic(distances, header_bytes(truth) + distance_bytes(truth));
+    write_file_atomic(path, header_bytes(truth) + id_bytes(truth));
   } else {
-    write_file_atomic(path, big_ann_bytes(truth));
+    write_file_atomic(path, header_bytes(truth) + id_bytes(truth) + distance_bytes(truth));
   }
 }
 

@@ -48,7 +48,7 @@ std::optional<GroundTruth> decode(std::string_view bytes, int64_t queries, int k
 }  // namespace
 
 GroundTruth cached_exact_knn(const Dataset& dataset, int k, int threads,
-                             const std::filesystem::path& folder) {
+                             const std::filesystem::path& folder, int64_t memory_bytes) {
   const std::filesystem::path path =
       folder / fmt::format("{}-k{}-{}.truth", dataset.content_hash, k, kMagic);
   std::error_code ignored;
@@ -60,8 +60,8 @@ GroundTruth cached_exact_knn(const Dataset& dataset, int k, int threads,
       spdlog::warn("{}: the ground truth is computed again", error.what());
     }
   }
-  GroundTruth truth =
-      exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, k, threads);
+  GroundTruth truth = exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, k,
+                                threads, memory_bytes);
   try {
     write_file_atomic(path, encode(truth));
   } catch (const std::exception& error) {

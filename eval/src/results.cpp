@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
-#include "crinn/ann/exact_distance.h"
 #include "crinn/base/files.h"
+#include "crinn/base/parallel.h"
+#include "crinn/eval/distances.h"
 #include "crinn/eval/report.h"
 #include "hdf5_file.h"
 #include "sources.h"
@@ -23,13 +23,12 @@ namespace fs = std::filesystem;
 /// Published distances [queries, k] of the answers; +inf where there is no id.
 std::vector<float> answer_distances(const harness::RacePoint& point, const Dataset& dataset,
                                     int k) {
-  std::vector<float> distances(point.ids.size(), std::numeric_limits<float>::infinity());
-  for (std::size_t i = 0; i < point.ids.size(); ++i) {
-    if (point.ids[i] < 0 || point.ids[i] >= dataset.base.rows()) continue;
-    const double distance =
-        ann::exact_distance(dataset.queries.row(static_cast<int64_t>(i) / k),
-                            dataset.base.row(point.ids[i]), dataset.base.cols(), dataset.metric);
-    distances[i] = static_cast<float>(published_distance(distance, dataset.metric));
+  const std::vector<int64_t> ids(point.ids.begin(), point.ids.end());
+  const auto queries = dataset.queries.view().slice(0, static_cast<int64_t>(ids.size()) / k);
+  std::vector<float> distances;
+  for (const double distance :
+       exact_distances(queries, dataset.base.view(), dataset.metric, ids, k, available_cores())) {
+    distances.push_back(static_cast<float>(published_distance(distance, dataset.metric)));
   }
   return distances;
 }

@@ -39,8 +39,14 @@ void read_truth(const std::filesystem::path& path, RawDataset& data);
 /// Decompressed idx3 images, one a row.
 Matrix read_idx3_gz(const std::filesystem::path& path);
 
-/// Throws Error (data) that names `source` and the first row with NaN or Inf.
-void require_finite(const Matrix& matrix, const std::string& source);
+/// Throws Error (data) that names `source` and the first row with NaN or Inf; row 0 of the matrix
+/// is called `first_row`.
+void require_finite(const Matrix& matrix, const std::string& source, int64_t first_row = 0);
+/// The metric of a source that does not name one: `override` where given, else the suffix of
+/// `name`, else kL2. Throws Error (usage) on an override that is no metric.
+ann::Metric choose_metric(std::string_view name, std::string_view override_name);
+/// Keeps the first rows of a matrix.
+void truncate_rows(Matrix& matrix, int64_t rows);
 /// Throws Error (data) unless 1 <= rows <= 2^31 - 1 and 1 <= cols and both fit `bytes_available`
 /// when an element takes at least `element_bytes`; so a corrupt header cannot ask for memory.
 void require_shape(const std::string& source, int64_t rows, int64_t cols, int64_t element_bytes,

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 
 #include "crinn/base/error.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/report.h"
 #include "crinn/eval/results.h"
+#include "crinn/eval/streamed_truth.h"
 #include "index_commands.h"
 #include "interrupt.h"
 #include "options.h"
@@ -39,40 +42,92 @@ std::string truth_name(TruthSource source, int stored_k, int k) {
   return source == TruthSource::kFile ? "file" : source == TruthSource::kGpu ? "gpu" : "cpu";
 }
 
-/// Returns the source's name and the seconds it took.
-std::pair<std::string, double> find_truth(const ToolOptions& options, Dataset& dataset) {
-  const std::string source = truth_name(options.truth, dataset.truth.k, options.evaluate.k);
-  const auto start = std::chrono::steady_clock::now();
+/// Runs `find`; where no device can, the error names the way that needs none.
+template <class Find>
+auto name_way_out(const Find& find) {
   try {
-    prepare_truth(dataset, options.truth, options.evaluate.k, options.truth_threads,
-                  options.evaluate.work_folder / "truth");
+    return find();
   } catch (const Error& error) {
     if (error.category() != ErrorCategory::kDevice) throw;
     throw Error(ErrorCategory::kDevice,
                 fmt::format("{}; --groundtruth cpu gives the identical result", error.what()));
   }
+}
+
+/// Returns the source's name and the seconds it took.
+std::pair<std::string, double> find_truth(const ToolOptions& options, Dataset& dataset) {
+  const std::string source = truth_name(options.truth, dataset.truth.k, options.truth_k);
+  const auto start = std::chrono::steady_clock::now();
+  name_way_out([&] {
+    prepare_truth(dataset, options.truth, options.truth_k, options.truth_threads,
+                  options.evaluate.work_folder / "truth", options.resources);
+  });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   return {source, seconds.count()};
 }
 
-int write_truth_only(const ToolOptions& options, const Dataset& dataset, const std::string& source,
-                     double seconds) {
+/// Reports that the queries computed again agree. Throws Error (data) where one does not.
+void report(const Verification& found) {
+  if (found.wrong > 0) {
+    throw Error(ErrorCategory::kData,
+                fmt::format("--verify: the neighbours of {} of {} queries are not the nearest; the "
+                            "first is query {}",
+                            found.wrong, found.queries, found.first_wrong));
+  }
+  say(fmt::format("verified: {} of {} queries agree with fp64{}", found.queries, found.queries,
+                  found.tied > 0 ? fmt::format(" ({} with other ids of a tie)", found.tied) : ""));
+}
+
+int write_truth_only(const ToolOptions& options, const std::string& name, ann::Metric metric,
+                     const GroundTruth& truth, const std::string& source, double seconds) {
   {
     const DeferInterrupt whole;
-    write_ground_truth(dataset.truth, dataset.metric, options.out);
+    write_ground_truth(truth, metric, options.out);
   }
   say(fmt::format("{}: {} exact neighbours of {} queries, {} ({}), in {}", options.out.string(),
-                  dataset.truth.k, dataset.truth.queries, dataset.name, source,
-                  format_duration(seconds)));
+                  truth.k, truth.queries, name, source, format_duration(seconds)));
   if (options.json) {
-    const nlohmann::ordered_json json = {{"dataset", dataset.name},
-                                         {"k", dataset.truth.k},
+    const nlohmann::ordered_json json = {{"dataset", name},
+                                         {"k", truth.k},
                                          {"groundtruth", source},
                                          {"groundtruth_s", seconds},
                                          {"file", options.out.string()}};
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   }
   return 0;
+}
+
+void check_truth_k(const ToolOptions& options, int64_t base_rows) {
+  if (options.truth_k <= base_rows) return;
+  throw Error(ErrorCategory::kUsage,
+              fmt::format("{}: {} neighbours of {} vectors",
+                          options.truth_k > options.evaluate.k ? "--gt-k" : "--k", options.truth_k,
+                          base_rows));
+}
+
+/// The truth of flat files whose base goes by in slices; std::nullopt where one slice holds it.
+std::optional<int> stream_truth_only(const ToolOptions& options) {
+  const bool gpu = options.truth == TruthSource::kGpu;
+  TruthResources resources = options.resources;
+  int64_t slice_bytes = int64_t{4} << 30;
+  if (!gpu && resources.memory_bytes > 0) {  // half for the vectors, half for finding neighbours
+    slice_bytes = std::min(slice_bytes, resources.memory_bytes /= 2);
+  }
+  const StreamedTruth streamed(options.dataset, options.metric, options.query_limit, slice_bytes);
+  if (streamed.slices() == 1) return std::nullopt;
+  check_truth_k(options, streamed.base_rows());
+  say(fmt::format("{}: {} vectors in {} slices", streamed.name(), streamed.base_rows(),
+                  streamed.slices()));
+  const auto start = std::chrono::steady_clock::now();
+  const GroundTruth truth = name_way_out([&] {
+    return streamed.find(options.truth, options.truth_k, options.truth_threads, resources);
+  });
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (options.verify > 0) {
+    report(streamed.verify(truth, options.verify, options.evaluate.seed, options.truth_threads));
+  }
+  return write_truth_only(options, streamed.name(), streamed.metric(), truth, gpu ? "gpu" : "cpu",
+                          seconds.count());
 }
 
 int run(int argc, char** argv) {
@@ -98,14 +153,20 @@ int run(int argc, char** argv) {
     }
     if (!options.candidate.empty()) systems.push_back(load_candidate(options.candidate));
   }
+  if (options.truth_only && options.truth != TruthSource::kFile &&
+      StreamedTruth::serves(options.dataset)) {
+    if (const auto code = stream_truth_only(options)) return *code;
+  }
   Dataset dataset = load_dataset(options.dataset, options.metric);
   if (options.query_limit > 0) limit_queries(dataset, options.query_limit);
-  if (options.evaluate.k > dataset.base.rows()) {
-    throw Error(ErrorCategory::kUsage, fmt::format("--k: {} neighbours of {} vectors",
-                                                   options.evaluate.k, dataset.base.rows()));
-  }
+  check_truth_k(options, dataset.base.rows());
   const auto [source, seconds] = find_truth(options, dataset);
-  if (options.truth_only) return write_truth_only(options, dataset, source, seconds);
+  if (options.verify > 0) {
+    report(verify_truth(dataset, options.verify, options.evaluate.seed, options.truth_threads));
+  }
+  if (options.truth_only) {
+    return write_truth_only(options, dataset.name, dataset.metric, dataset.truth, source, seconds);
+  }
 
   Evaluation evaluation = eval::evaluate(dataset, systems, options.evaluate, say);
   evaluation.truth_source = source;

@@ -6,15 +6,14 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
-#include <limits>
 #include <nlohmann/json.hpp>
 
-#include "crinn/ann/exact_distance.h"
 #include "crinn/ann/normalize.h"
 #include "crinn/base/error.h"
 #include "crinn/base/parallel.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/dataset.h"
+#include "crinn/eval/distances.h"
 #include "crinn/eval/ground_truth.h"
 #include "crinn/eval/saved_index.h"
 #include "interrupt.h"
@@ -44,24 +43,16 @@ GroundTruth with_distances(const SavedIndex& index, const Matrix& queries,
   answers.queries = queries.rows();
   answers.k = k;
   answers.ids.assign(ids.begin(), ids.end());
-  answers.distances.assign(ids.size(), std::numeric_limits<double>::infinity());
-  const int64_t d = queries.cols();
-  parallel_for(threads, queries.rows(), 64, [&](int64_t begin, int64_t end) {
-    std::vector<float> query(static_cast<std::size_t>(d));
-    for (int64_t q = begin; q < end; ++q) {
-      if (index.metric() == ann::Metric::kCosine) {
-        ann::normalize(queries.row(q), query.data(), d);
-      } else {
-        std::copy_n(queries.row(q), d, query.data());
-      }
-      for (int64_t at = q * k; at < (q + 1) * k; ++at) {
-        const int32_t id = ids[static_cast<std::size_t>(at)];
-        if (id < 0) continue;
-        answers.distances[static_cast<std::size_t>(at)] =
-            ann::exact_distance(query.data(), index.base().row(id), d, index.metric());
-      }
+  Matrix unit;
+  if (index.metric() == ann::Metric::kCosine) {
+    unit = Matrix(queries.rows(), queries.cols());
+    for (int64_t q = 0; q < queries.rows(); ++q) {
+      ann::normalize(queries.row(q), unit.row(q), queries.cols());
     }
-  });
+  }
+  const Matrix& rows = index.metric() == ann::Metric::kCosine ? unit : queries;
+  answers.distances =
+      exact_distances(rows.view(), index.base(), index.metric(), answers.ids, k, threads);
   return answers;
 }
 

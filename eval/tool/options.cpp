@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
+#include <utility>
 
 #include "crinn/ann/metric.h"
 #include "crinn/base/error.h"
@@ -29,6 +32,9 @@ constexpr const char* kExamples = R"(Examples:
       Your search module with the baseline's construction and refinement; one JSON document.
   crinn-eval --dataset mnist-784-euclidean --gpu-groundtruth --groundtruth-only --out truth.hdf5
       Exact neighbours from the GPU, and nothing else.
+  crinn-eval --dataset base.fbin,queries.fbin --groundtruth-only --gt-k 100 --verify 50
+             --out groundtruth.neighbors.ibin
+      100 neighbours a query for cuvs-bench; 50 queries are computed again and compared.
 
   crinn-eval build --dataset fashion-mnist --system champion --out index.crinn
   crinn-eval search --index index.crinn --queries fashion-mnist --k 10 --recall 0.95
@@ -75,6 +81,10 @@ void check(const ToolOptions& options) {
   if (options.truth_only && !options.candidate.empty()) {
     refuse("--groundtruth-only runs no system: leave --candidate out");
   }
+  if (options.truth_k < options.evaluate.k) {
+    refuse(fmt::format("--gt-k: {} neighbours do not serve --k {}", options.truth_k,
+                       options.evaluate.k));
+  }
   if (!options.metric.empty() && !ann::parse_metric(options.metric)) {
     refuse(fmt::format("--metric: '{}' is none of: euclidean, angular, ip", options.metric));
   }
@@ -85,6 +95,21 @@ void check(const ToolOptions& options) {
 }
 
 }  // namespace
+
+int64_t parse_bytes(std::string_view flag, std::string_view text) {
+  constexpr std::pair<std::string_view, int> kUnits[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30},
+                                                         {"TiB", 40}, {"B", 0},    {"", 0}};
+  double value = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  for (const auto& [name, exponent] : kUnits) {
+    if (unit != name || fault != std::errc()) continue;
+    const double bytes = std::ldexp(value, exponent);
+    if (bytes >= 1 && bytes < 0x1p62) return static_cast<int64_t>(bytes);
+  }
+  throw Error(ErrorCategory::kUsage,
+              fmt::format("{}: '{}' is no size like 8GiB or 512MiB", flag, text));
+}
 
 bool parse_command_line(CLI::App& app, int argc, char** argv) {
   try {
@@ -123,6 +148,7 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
   std::string truth = "auto";
   bool gpu_truth = false;
   std::vector<double> band;
+  std::string memory;
 
   CLI::App app(kDescription, "crinn-eval");
   app.footer(kExamples);
@@ -150,7 +176,22 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--gpu-groundtruth", gpu_truth, "The same as --groundtruth gpu");
   app.add_flag("--groundtruth-only", options.truth_only,
-               "Write the exact neighbours to --out FILE and run nothing else");
+               "Write the exact neighbours to --out FILE (.hdf5, .ibin, .bin, or "
+               ".neighbors.ibin for cuvs-bench's pair) and run nothing else");
+  app.add_option("--gt-k", options.truth_k, "Neighbours a query of the ground truth (--k)")
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--gt-memory", memory,
+                 "Memory that finding neighbours may use, like 8GiB: of each device, or of the "
+                 "host beside the vectors");
+  app.add_option("--devices", options.resources.devices,
+                 "GPUs to share the base among, by number, like 0,1")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--verify", options.verify,
+                 "Compute N random queries' neighbours again, in fp64 on the CPU; exit 3 where "
+                 "they differ")
+      ->check(CLI::PositiveNumber);
   app.add_option("--queries", options.query_limit, "Use the first N queries only")
       ->check(CLI::PositiveNumber);
   app.add_option("--runs", evaluate.instances,
@@ -191,6 +232,8 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
   }
   options.truth = gpu_truth ? TruthSource::kGpu : *parse_truth_source(truth);
   options.truth_threads = threads;
+  if (options.truth_k == 0) options.truth_k = evaluate.k;
+  if (!memory.empty()) options.resources.memory_bytes = parse_bytes("--gt-memory", memory);
   evaluate.keep_answers = !options.out.empty();
   if (band.size() == 2) evaluate.band_low = band[0], evaluate.band_high = band[1];
   options.command = quote_command(argc, argv);

@@ -24,6 +24,9 @@ struct ToolOptions {
   std::vector<std::string> systems = {"baseline"};
   std::vector<std::string> candidate;  ///< "MODULE=FILE" each
   TruthSource truth = TruthSource::kAuto;
+  int truth_k = 0;  ///< neighbours of the truth, at least evaluate.k
+  TruthResources resources;
+  int64_t verify = 0;  ///< random queries whose truth is computed again
   bool truth_only = false;
   bool json = false;
   int64_t query_limit = 0;  ///< 0: all
@@ -32,6 +35,9 @@ struct ToolOptions {
   int truth_threads = 1;
   std::string command;  ///< as it was typed
 };
+
+/// "8GiB", "512MiB", "1.5GiB", "4096": bytes. Throws Error (usage) that names the flag.
+int64_t parse_bytes(std::string_view flag, std::string_view text);
 
 /// Throws Error (data) where `out` could not be written in the end: a file, or a folder with what
 /// is in it. Creates nothing.

@@ -154,6 +154,11 @@ TEST(CrinnEval, RefusesBadInputWithItsExitCodeAndTheNamesThatExist) {
       {{"--dataset", kData, "--groundtruth-only"}, 2, "--out"},
       {{"--dataset", kData, "--out", "/dev/null/report"}, 3, "cannot write to /dev/null"},
       {{"--dataset", kData, "--gpu-groundtruth", "--groundtruth", "cpu"}, 2, "contradicts"},
+      {{"--dataset", kData, "--gt-k", "5"}, 2, "--gt-k: 5 neighbours do not serve --k 10"},
+      {{"--dataset", kData, "--gt-k", "2001"}, 2, "--gt-k: 2001 neighbours of 2000"},
+      {{"--dataset", kData, "--gt-memory", "8GB"}, 2, "--gt-memory: '8GB' is no size"},
+      {{"--dataset", kData, "--groundtruth", "cpu", "--gt-memory", "1KiB"}, 2, "the least here is"},
+      {{"--dataset", kData, "--devices", "0,x"}, 2, "--devices"},
       {{"--dataset", kData, "--no-such-flag"}, 2, "--no-such-flag"},
   };
   for (const Case& bad : cases) {
@@ -185,6 +190,66 @@ TEST(CrinnEval, WritesGroundTruthOnly) {
   EXPECT_EQ(json.at("k"), 7);
   EXPECT_EQ(json.at("groundtruth"), "cpu");
   EXPECT_EQ(std::filesystem::file_size(file), 8u + 200 * 7 * 8);
+}
+
+TEST(CrinnEval, WritesAndVerifiesAPairForCuvsBench) {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "groundtruth.neighbors.ibin").string();
+  const ProcessResult result =
+      crinn_eval({"--dataset", kData, "--groundtruth-only", "--out", file, "--gt-k", "25",
+                  "--verify", "20", "--gt-memory", "64MiB"},
+                 folder);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("20 of 20 queries agree"), std::string::npos) << result.err;
+  EXPECT_EQ(std::filesystem::file_size(file), 8u + 200 * 25 * 4);
+  EXPECT_EQ(std::filesystem::file_size(folder.path() / "groundtruth.distances.fbin"),
+            8u + 200 * 25 * 4);
+}
+
+TEST(CrinnEval, StreamsABaseThatItsMemoryDoesNotHold) {
+  const TemporaryFolder folder;
+  const Dataset dataset = load_dataset("synthetic:n=9000,d=64,clusters=5,metric=ip,seed=5,queries=200");
+  const auto save = [&](const char* name, const Matrix& rows) {
+    const uint32_t header[] = {static_cast<uint32_t>(rows.rows()),
+                               static_cast<uint32_t>(rows.cols())};
+    std::string bytes(reinterpret_cast<const char*>(header), sizeof header);
+    bytes.append(reinterpret_cast<const char*>(rows.row(0)),
+                 static_cast<std::size_t>(rows.rows() * rows.cols()) * sizeof(float));
+    write_file_atomic(folder.path() / name, bytes);
+    return (folder.path() / name).string();
+  };
+  const std::string names = save("b.fbin", dataset.base) + "," + save("q.fbin", dataset.queries);
+  const auto truth_of = [&](const std::string& name, const std::string& memory) {
+    const std::string file = (folder.path() / name).string();
+    const ProcessResult result =
+        crinn_eval({"--dataset", names, "--metric", "ip", "--groundtruth-only", "--out", file,
+                    "--gt-memory", memory, "--verify", "3"},
+                   folder);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.err.find("slices") != std::string::npos, memory == "4MiB") << result.err;
+    return result.exit_code == 0 ? read_file(file) : std::string();
+  };
+  EXPECT_EQ(truth_of("a.ibin", "4MiB"), truth_of("b.ibin", "1GiB"));
+}
+
+TEST(CrinnEval, ExitsWith3WhereStoredTruthIsNotTheNearest) {
+  const TemporaryFolder folder;
+  Dataset dataset = load_dataset(kData);
+  dataset.truth = exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 10, 1);
+  // The tenth neighbour of query 3 becomes a row that is far off.
+  const GroundTruth all =
+      exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 2000, 1);
+  dataset.truth.ids[3 * 10 + 9] = all.ids[3 * 2000 + 1999];
+  const std::string file = (folder.path() / "wrong.hdf5").string();
+  write_hdf5(dataset, file);
+  const std::string out = (folder.path() / "truth.ibin").string();
+  const std::vector<std::string> arguments = {
+      "--dataset", file, "--groundtruth-only", "--out", out, "--verify", "200", "--k", "10"};
+  const ProcessResult result = crinn_eval(arguments, folder);
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_NE(result.err.find("1 of 200 queries"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("query 3"), std::string::npos) << result.err;
+  EXPECT_FALSE(std::filesystem::exists(out));
 }
 
 TEST(CrinnEval, HelpShowsExamplesAndVersionItsNumber) {

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "crinn/base/files.h"
+#include "crinn/eval/streamed_truth.h"
+#include "crinn/eval/truth_check.h"
 #include "crinn/gpu/knn.h"
 #include "data_files.h"
 
@@ -105,6 +109,112 @@ TEST(GroundTruth, IsWrittenInTheBigAnnLayout) {
              data_files::bytes<float>({0.5f, 2, 1, std::numeric_limits<float>::infinity()})));
   expect_error([&] { write_ground_truth(truth, ann::Metric::kL2, folder.path() / "t.txt"); },
                {"t.txt", ".ibin"});
+}
+
+TEST(GroundTruth, IsWrittenAsCuvsBenchsPairThatComesBack) {
+  const TemporaryFolder folder;
+  const GroundTruth truth{2, 2, {3, 1, 0, 2}, {0.5, 2, 1, 4}};
+  write_ground_truth(truth, ann::Metric::kL2, folder.path() / "groundtruth.neighbors.ibin");
+  EXPECT_EQ(read_file(folder.path() / "groundtruth.neighbors.ibin"),
+            (data_files::bin<uint32_t, int32_t>(2, 2, {3, 1, 0, 2})));
+  EXPECT_EQ(read_file(folder.path() / "groundtruth.distances.fbin"),
+            (data_files::bin<uint32_t, float>(2, 2, {0.5f, 2, 1, 4})));
+}
+
+TEST(VerifyTruth, FindsTheQueryThatIsWrong) {
+  Dataset dataset = small_dataset();
+  dataset.truth = exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 7, 1);
+  Verification found = verify_truth(dataset, 5, 1, 2);
+  EXPECT_EQ(found.queries, 5);
+  EXPECT_EQ(found.wrong, 0);
+  EXPECT_EQ(verify_truth(dataset, 1000, 1, 1).queries, dataset.truth.queries);
+
+  const GroundTruth right = dataset.truth;
+  dataset.truth.distances[3 * 7 + 2] *= 1 + 1e-15;
+  found = verify_truth(dataset, 1000, 1, 2);
+  EXPECT_EQ(found.wrong, 1);
+  EXPECT_EQ(found.first_wrong, 3);
+  dataset.truth = right;
+  std::swap(dataset.truth.ids[5 * 7], dataset.truth.ids[5 * 7 + 1]);
+  EXPECT_EQ(verify_truth(dataset, 1000, 1, 1).first_wrong, 5);
+}
+
+TEST(VerifyTruth, TellsATieFromAMistake) {
+  Dataset dataset = small_dataset();
+  for (int64_t j = 0; j < dataset.base.cols(); ++j) dataset.base.row(1)[j] = dataset.base.row(0)[j];
+  dataset.truth = exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 200, 1);
+  for (int64_t& id : dataset.truth.ids) id = id == 0 ? 1 : id == 1 ? 0 : id;
+  const Verification found = verify_truth(dataset, 1000, 1, 1);
+  EXPECT_EQ(found.wrong, 0);
+  EXPECT_EQ(found.tied, dataset.truth.queries);
+}
+
+TEST(StreamedTruth, EqualsTheBaseInMemoryAtAnySizeOfSlices) {
+  const TemporaryFolder folder;
+  std::vector<float> base, queries;
+  for (int i = 0; i < 331 * 6; ++i) base.push_back(static_cast<float>(i * 7919 % 101));
+  for (int i = 0; i < 9 * 6; ++i) queries.push_back(static_cast<float>(i * 31 % 97));
+  const std::string names =
+      data_files::save(folder.path() / "b.fbin", data_files::bin<uint32_t, float>(331, 6, base))
+          .string() +
+      "," +
+      data_files::save(folder.path() / "q.fbin", data_files::bin<uint32_t, float>(9, 6, queries))
+          .string();
+  ASSERT_TRUE(StreamedTruth::serves(names));
+  const Dataset dataset = load_dataset(names);
+  const GroundTruth expected =
+      exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 20, 1);
+  for (const int64_t rows : {1, 7, 100, 330, 331, 5000}) {
+    const StreamedTruth streamed(names, "", 0, rows * 24);
+    EXPECT_EQ(streamed.slices(),
+              (331 + std::min<int64_t>(rows, 331) - 1) / std::min<int64_t>(rows, 331));
+    const GroundTruth found = streamed.find(TruthSource::kCpu, 20, 1, {});
+    EXPECT_EQ(found.ids, expected.ids) << rows;
+    EXPECT_EQ(found.distances, expected.distances) << rows;
+    EXPECT_EQ(streamed.verify(found, 9, 1, 1).wrong, 0) << rows;
+    GroundTruth wrong = found;
+    std::swap(wrong.ids[4 * 20 + 3], wrong.ids[4 * 20 + 19]);
+    EXPECT_EQ(streamed.verify(wrong, 9, 1, 1).first_wrong, 4) << rows;
+  }
+  EXPECT_EQ(StreamedTruth(names, "ip", 5, 240).find(TruthSource::kCpu, 3, 1, {}).queries, 5);
+  EXPECT_FALSE(StreamedTruth::serves("a.fbin"));
+  EXPECT_FALSE(StreamedTruth::serves("a.fbin,q.fbin,t.ibin"));
+  EXPECT_FALSE(StreamedTruth::serves("synthetic:n=5,d=3"));
+}
+
+TEST(StreamedTruth, NamesTheRowOfTheFileThatIsNotFinite) {
+  const TemporaryFolder folder;
+  std::vector<float> base(10 * 2, 1.0f);
+  base[7 * 2 + 1] = std::numeric_limits<float>::quiet_NaN();
+  const std::string names =
+      data_files::save(folder.path() / "b.fbin", data_files::bin<uint32_t, float>(10, 2, base))
+          .string() +
+      "," +
+      data_files::save(folder.path() / "q.fbin", data_files::bin<uint32_t, float>(1, 2, {1, 2}))
+          .string();
+  const StreamedTruth streamed(names, "", 0, 3 * 8);
+  expect_error([&] { streamed.find(TruthSource::kCpu, 1, 1, {}); }, {"b.fbin", "row 7"});
+}
+
+TEST(PrepareTruth, WithinABudgetGivesTheSameAndNamesTheLeast) {
+  const TemporaryFolder folder;
+  Dataset dataset = load_dataset("synthetic:n=9000,d=64,clusters=3,metric=angular,seed=1");
+  const GroundTruth expected =
+      exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 7, 1);
+  std::string message;
+  try {
+    prepare_truth(dataset, TruthSource::kCpu, 7, 1, folder.path(), {1000, {0}});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), ErrorCategory::kUsage);
+    message = error.what();
+  }
+  const std::size_t at = message.find("the least here is ");
+  ASSERT_NE(at, std::string::npos) << message;
+  const int64_t least = std::stoll(message.substr(at + 18)) << 20;
+  prepare_truth(dataset, TruthSource::kCpu, 7, 1, folder.path(), {least, {0}});
+  EXPECT_EQ(dataset.truth.ids, expected.ids);
+  EXPECT_EQ(dataset.truth.distances, expected.distances);
 }
 
 TEST(GroundTruth, HandsOutTheDistanceOfTheKthNeighbour) {

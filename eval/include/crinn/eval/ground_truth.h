@@ -16,23 +16,33 @@ enum class TruthSource { kAuto, kFile, kCpu, kGpu };
 /// "auto", "file", "cpu" or "gpu".
 std::optional<TruthSource> parse_truth_source(std::string_view name);
 
+/// What computing the truth may use.
+struct TruthResources {
+  int64_t memory_bytes = 0;        ///< of each device, or of the host beside the vectors; 0: ample
+  std::vector<int> devices = {0};  ///< of kGpu
+};
+
 /// Leaves `dataset.truth` with exactly k columns. kFile throws Error (data) where the source stores
 /// fewer; kGpu throws Error (device) without a device; kCpu reads and fills the cache in
-/// `cache_folder`. All sources give the same neighbours where the stored ones are exact.
+/// `cache_folder`. All sources give the same neighbours where the stored ones are exact. Throws
+/// Error (usage) where the memory is too little; the least is named.
 void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
-                   const std::filesystem::path& cache_folder);
+                   const std::filesystem::path& cache_folder, const TruthResources& resources = {});
 
 /// exact_knn() kept in `folder` under content hash, k and format version, with a checksum. A
 /// damaged file is recomputed with a warning; an unwritable folder costs a warning only.
 GroundTruth cached_exact_knn(const Dataset& dataset, int k, int threads,
-                             const std::filesystem::path& folder);
+                             const std::filesystem::path& folder, int64_t memory_bytes = 0);
 
 /// Throws Error (usage) on a suffix that write_ground_truth does not know.
 void check_truth_suffix(const std::filesystem::path& path);
 
 /// Writes neighbours and distances by suffix: .hdf5/.h5 (datasets neighbors and distances as in
 /// ann-benchmarks: L2 not squared, 1 - cos, minus the inner product) or .ibin/.bin (big-ann: u32 n,
-/// u32 k, i32 ids, f32 distances of ann::Metric). Atomic. Throws Error (usage) on another suffix.
+/// u32 k, i32 ids, f32 distances of ann::Metric), or, where the name ends in .neighbors.ibin, as
+/// cuvs-bench's pair: u32 n, u32 k, i32 ids there, and the same header and f32 distances of
+/// ann::Metric in a file .distances.fbin beside it. Atomic, each file. Throws Error (usage) on
+/// another suffix.
 void write_ground_truth(const GroundTruth& truth, ann::Metric metric,
                         const std::filesystem::path& path);
 
