@@ -10,6 +10,7 @@
 #include "crinn/ann/toolbox/inline_records.h"
 #include "crinn/ann/toolbox/integer_table.h"
 #include "crinn/ann/toolbox/quantized_table.h"
+#include "crinn/ann/toolbox/two_level_table.h"
 #include "kernel_cases.h"
 
 namespace crinn::ann {
@@ -26,7 +27,8 @@ double norm_of(const float* x, int64_t d) { return std::sqrt(exact_dot(x, x, d))
 template <class T>
 class Tables : public testing::Test {};
 using TableTypes = testing::Types<Fp32Table, Fp16Table, Bf16Table, Sq8Table, Sq4Table, PcaU8Table,
-                                  IntegerOr<Fp16Table>>;
+                                  IntegerOr<Fp16Table>, TwoLevelTable<4, 4>, TwoLevelTable<8, 8>,
+                                  FirstLevel<TwoLevelTable<4, 4>>>;
 TYPED_TEST_SUITE(Tables, TableTypes);
 
 /// Worst error, as a part of |q| |x|, that a table of this kind may show on normal data.
@@ -35,6 +37,8 @@ double tolerance(const std::string& name) {
   if (name == "fp16") return 2e-3;
   if (name == "bf16") return 1e-2;
   if (name == "sq8") return 0.05;
+  if (name == "two8x8") return 2e-3;
+  if (name == "two4x4") return 0.1;  // what is far out is clipped
   return 0.5;
 }
 
