@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
 #include <vector>
 
 #include "crinn/ann/toolbox/distance.h"
+#include "crinn/ann/toolbox/exact_lists.h"
 #include "crinn/ann/toolbox/select.h"
 
 namespace crinn::ann {
@@ -73,6 +75,38 @@ TEST(NnDescent, ListsDoNotDependOnTheNumberOfThreads) {
                        between);
   for (int64_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j < 12; ++j) ASSERT_EQ(one.list(i)[j].id, four.list(i)[j].id);
+  }
+}
+
+TEST(ExactLists, AreThoseOfASortAtAnySizeAndNumberOfThreads) {
+  for (const int64_t n : {1, 2, 3, 9, 255, 256, 257, 511, 600, 1025}) {
+    std::vector<float> rows = random_rows(n, 3);
+    for (int64_t i = 0; i + 7 < n; i += 5) {  // duplicates: ties go by id
+      std::copy_n(rows.data() + i * 3, 3, rows.data() + (i + 7) * 3);
+    }
+    const auto between = [&](int32_t a, int32_t b) {
+      EXPECT_LT(a, b);
+      return l2(rows.data() + a * 3, rows.data() + b * 3, 3);
+    };
+    for (const int threads : {1, 3}) {
+      const ExactLists lists(n, 12, threads, between);
+      for (int64_t i = 0; i<n; i += n> 300 ? 37 : 1) {
+        std::vector<Candidate> all;
+        for (int64_t j = 0; j < n; ++j) {
+          const float apart =
+              l2(rows.data() + std::min(i, j) * 3, rows.data() + std::max(i, j) * 3, 3);
+          if (j != i) all.push_back({apart, static_cast<int32_t>(j)});
+        }
+        std::sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+          return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
+        });
+        ASSERT_EQ(static_cast<int64_t>(lists.list(i).size()), std::min<int64_t>(12, n - 1));
+        for (std::size_t j = 0; j < lists.list(i).size(); ++j) {
+          ASSERT_EQ(lists.list(i)[j].id, all[j].id) << "n " << n << " node " << i;
+          ASSERT_EQ(lists.list(i)[j].estimate, all[j].estimate);
+        }
+      }
+    }
   }
 }
 

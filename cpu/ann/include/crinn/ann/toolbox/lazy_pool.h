@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
 #include "crinn/ann/toolbox/pool.h"
+#include "crinn/ann/toolbox/select.h"
 #if defined(__AVX512DQ__)
 #include <immintrin.h>
 #endif
@@ -63,8 +65,9 @@ class LazyPool {
     size_ += count;
     if (size_ >= capacity_) select();
 #else
-    for (int i = 0; i < 16; ++i) {
-      if (mask >> i & 1) insert(estimates[i], ids[i]);
+    for (mask &= below16(estimates, threshold_); mask != 0; mask &= mask - 1) {
+      const int i = std::countr_zero(mask);
+      insert(estimates[i], ids[i]);
     }
 #endif
   }
