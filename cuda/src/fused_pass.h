@@ -55,31 +55,41 @@ CRINN_HOST_DEVICE inline void load_query_terms(const FusedPass& pass, int thread
   }
 }
 
-/// Appends what a warp's products cannot exclude. first_query and first_row are the tile's; a count
-/// may pass the capacity, see collect().
+#if defined(__CUDA_ARCH__)
+#define CRINN_COLD __noinline__
+#else
+#define CRINN_COLD
+#endif
+
+/// Appends one row that its product cannot exclude; a count may pass the capacity, see collect().
+/// Out of line: few products come here, and what this needs would take registers from the sums.
+template <class Block>
+CRINN_COLD CRINN_HOST_DEVICE void append(const FusedPass& pass, Block& block, ann::KnnQuery query,
+                                         int64_t q, int64_t row, float acc) {
+  const int place = block.add(&pass.states[q].count, 1);
+  if (place >= pass.capacity) return;
+  const ann::KnnRow terms = pass.row_terms[row];
+  pass.waiting[q * pass.capacity + place] = {NAN, static_cast<int32_t>(pass.first_id + row),
+                                             ann::knn_lower(terms, query, acc),
+                                             ann::knn_upper(terms, query, acc)};
+}
+
+/// Appends what a warp's products cannot exclude. first_query and first_row are the tile's.
 template <class Block, class Lanes>
 CRINN_HOST_DEVICE void append_survivors(
     const FusedPass& pass, Block& block, Lanes& lanes, int warp, const QueryTerms& terms,
     int64_t first_query, int64_t first_row,
     const typename Lanes::Sum (&sums)[tile::kQueryFragments][tile::kRowFragments]) {
   const auto terms_of = [&](int row) {
-#if defined(__CUDA_ARCH__)
-    asm volatile("" ::: "memory");  // or the terms of all rows wait in registers that sums need
-#endif
     return first_row + row < pass.rows.rows ? pass.row_terms[first_row + row]
                                             : ann::KnnRow{NAN, NAN, 0, 0};
   };
   tile::for_each_product(lanes, warp, sums, terms_of,
                          [&](int query, int row, const ann::KnnRow& of_row, float acc) {
                            const ann::KnnQuery of_query{terms.slope[query], terms.reach[query], 0};
-                           const float lower = ann::knn_lower(of_row, of_query, acc);
-                           if (!(lower <= terms.threshold[query])) return;
-                           const int64_t q = first_query + query;
-                           const int place = block.add(&pass.states[q].count, 1);
-                           if (place >= pass.capacity) return;
-                           pass.waiting[q * pass.capacity + place] = {
-                               NAN, static_cast<int32_t>(pass.first_id + first_row + row), lower,
-                               ann::knn_upper(of_row, of_query, acc)};
+                           if (!(ann::knn_lower(of_row, of_query, acc) <= terms.threshold[query]))
+                             return;
+                           append(pass, block, of_query, first_query + query, first_row + row, acc);
                          });
 }
 

@@ -208,7 +208,8 @@ TEST(CrinnEval, WritesAndVerifiesAPairForCuvsBench) {
 
 TEST(CrinnEval, StreamsABaseThatItsMemoryDoesNotHold) {
   const TemporaryFolder folder;
-  const Dataset dataset = load_dataset("synthetic:n=9000,d=64,clusters=5,metric=ip,seed=5,queries=200");
+  const Dataset dataset =
+      load_dataset("synthetic:n=9000,d=64,clusters=5,metric=ip,seed=5,queries=200");
   const auto save = [&](const char* name, const Matrix& rows) {
     const uint32_t header[] = {static_cast<uint32_t>(rows.rows()),
                                static_cast<uint32_t>(rows.cols())};
