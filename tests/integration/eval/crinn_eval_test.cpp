@@ -180,6 +180,24 @@ TEST(CrinnEval, WithoutADeviceGpuGroundTruthExitsWith4AndNamesTheWayOut) {
   EXPECT_FALSE(std::filesystem::exists(file));
 }
 
+TEST(CrinnEval, GpuAndCpuWriteIdenticalFiles) {
+  const TemporaryFolder folder;
+  for (const std::string& name : {std::string("truth.hdf5"), std::string("truth.ibin")}) {
+    std::vector<std::string> contents;
+    for (const std::string& source : {std::string("cpu"), std::string("gpu")}) {
+      const std::string file = (folder.path() / (source + "-" + name)).string();
+      const ProcessResult result =
+          crinn_eval({"--dataset", kData, "--groundtruth", source, "--groundtruth-only", "--gt-k",
+                      "100", "--verify", "10", "--out", file},
+                     folder);
+      if (source == "gpu" && result.exit_code == 4) GTEST_SKIP() << result.err;
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+      contents.push_back(read_file(file));
+    }
+    EXPECT_EQ(contents[0], contents[1]) << name;
+  }
+}
+
 TEST(CrinnEval, WritesGroundTruthOnly) {
   const TemporaryFolder folder;
   const std::string file = (folder.path() / "truth.ibin").string();
