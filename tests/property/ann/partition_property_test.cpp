@@ -246,7 +246,7 @@ TEST(ResidualBlocks, StayFiniteOnAnyValues) {
     auto query = blocks.make_query();
     blocks.prepare(base.row(1), query);
     for (int64_t block = 0; block < partitions.blocks(); ++block) {
-      alignas(64) float estimates[Partitions::kLanes];
+      alignas(64) float estimates[Partitions::kLanes] = {};
       blocks.score(query, block, 1.0f, estimates);
       for (int64_t i = 0; i < Partitions::kLanes; ++i) {
         EXPECT_TRUE(partitions.ids(block)[i] < 0 || std::isfinite(estimates[i]));
