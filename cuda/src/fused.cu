@@ -131,6 +131,8 @@ __global__ void __launch_bounds__(tile::kThreads, 2)
       }
     }
   }
+#else
+  __trap();  // built for a device without these instructions
 #endif
 }
 
@@ -158,6 +160,8 @@ __global__ void __launch_bounds__(tile::kThreads, 2)
       [&](int query, int, int row, float product) {
         products[query * tile::kRows + row] = product;
       });
+#else
+  __trap();
 #endif
 }
 
@@ -173,7 +177,11 @@ template <class Element>
 void launch(const FusedPass& pass) {
   CRINN_CHECK_CUDA(cudaFuncSetAttribute(fused_kernel<Element>,
                                         cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
-  const int64_t strip = tiles_per_strip(pass.row_tiles());
+  int device = 0, multiprocessors = 0;
+  CRINN_CHECK_CUDA(cudaGetDevice(&device));
+  CRINN_CHECK_CUDA(
+      cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  const int64_t strip = tiles_per_strip(pass.row_tiles(), pass.query_tiles(), multiprocessors);
   const dim3 grid(static_cast<unsigned>(pass.query_tiles()),
                   static_cast<unsigned>((pass.row_tiles() + strip - 1) / strip));
   fused_kernel<Element><<<grid, tile::kThreads, kSharedBytes>>>(pass, strip);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+
 #include "block_select.h"
 #include "crinn/ann/knn_half.h"
 #include "tile.h"
@@ -32,11 +34,12 @@ struct FusedPass {
 };
 
 /// Tiles of rows that one block goes through: long enough to hide its start, short enough that
-/// there are blocks for every multiprocessor, and a grid's second dimension holds the strips.
-inline int64_t tiles_per_strip(int64_t row_tiles) {
+/// there are four blocks for every multiprocessor, and a grid's second dimension holds the strips.
+inline int64_t tiles_per_strip(int64_t row_tiles, int64_t query_tiles, int64_t multiprocessors) {
   constexpr int64_t kTiles = 16, kMostStrips = 65535;
-  const int64_t least = (row_tiles + kMostStrips - 1) / kMostStrips;
-  return least > kTiles ? least : kTiles;
+  const int64_t wanted = (4 * multiprocessors + query_tiles - 1) / query_tiles;
+  const int64_t tiles = std::clamp<int64_t>(row_tiles / std::max<int64_t>(wanted, 1), 1, kTiles);
+  return std::max(tiles, (row_tiles + kMostStrips - 1) / kMostStrips);
 }
 
 /// What the bounds need of a block's queries; in shared memory on the device.

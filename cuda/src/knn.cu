@@ -106,17 +106,6 @@ Error device_error(const std::string& message) {
   return Error(ErrorCategory::kDevice, "gpu::exact_knn: " + message);
 }
 
-void check_devices(const std::vector<int>& devices) {
-  int count = 0;
-  CRINN_CHECK_CUDA(cudaGetDeviceCount(&count));
-  for (const int device : devices) {
-    if (device < 0 || device >= count) {
-      throw device_error("device " + std::to_string(device) + " of " + std::to_string(count) +
-                         " is not there");
-    }
-  }
-}
-
 /// The neighbours among the rows of one shard, on the device of that number.
 Neighbors search_shard(int device_id, MatrixView<const float> queries, MatrixView<const float> base,
                        ann::Metric metric, int k, const KnnOptions& options, int threads,
@@ -132,8 +121,8 @@ Neighbors search_shard(int device_id, MatrixView<const float> queries, MatrixVie
   auto memory = static_cast<int64_t>(static_cast<double>(free) * 0.9);
   if (options.memory_bytes > 0) memory = std::min(memory, options.memory_bytes);
   CudaDevice device;
-  Neighbors result =
-      KnnSearch<CudaDevice>(device, *plan.rows, queries, base, metric, k, memory).run(progress);
+  Neighbors result = KnnSearch<CudaDevice>(device, *plan.rows, queries, base, metric, k, memory)
+                         .run(progress, threads);
   result.plan =
       std::string(to_string(plan.rows->path())) + " on " + properties.name + ": " + plan.reason;
   return result;
@@ -141,7 +130,7 @@ Neighbors search_shard(int device_id, MatrixView<const float> queries, MatrixVie
 
 }  // namespace
 
-DeviceStatus device_status() {
+DeviceStatus device_status(int device) {
   int driver = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
     cudaGetLastError();
@@ -154,14 +143,19 @@ DeviceStatus device_status() {
             std::string("no CUDA device can be used: ") +
                 (status == cudaSuccess ? "none was found" : cudaGetErrorString(status))};
   }
+  if (device < 0 || device >= count) {
+    return {false, "",
+            "device " + std::to_string(device) + " of " + std::to_string(count) + " is not there"};
+  }
   cudaDeviceProp properties{};
-  CRINN_CHECK_CUDA(cudaGetDeviceProperties(&properties, 0));
+  CRINN_CHECK_CUDA(cudaGetDeviceProperties(&properties, device));
+  CRINN_CHECK_CUDA(cudaSetDevice(device));  // the next call starts the current one
   cudaFuncAttributes attributes{};
   if (const cudaError_t status = cudaFuncGetAttributes(&attributes, collect_kernel);
       status != cudaSuccess) {
     cudaGetLastError();
     return {false, properties.name,
-            std::string("the kernels were not built for ") + properties.name + " (sm_" +
+            std::string("the kernels cannot be loaded on ") + properties.name + " (sm_" +
                 std::to_string(properties.major) + std::to_string(properties.minor) +
                 "): " + cudaGetErrorString(status)};
   }
@@ -171,17 +165,24 @@ DeviceStatus device_status() {
 Neighbors exact_knn(MatrixView<const float> queries, MatrixView<const float> base,
                     ann::Metric metric, int k, const KnnOptions& options) {
   check_knn(queries, base, k, options);
-  const DeviceStatus status = device_status();
-  if (!status.available) throw device_error(status.reason);
-  check_devices(options.devices);
+  for (const int device : options.devices) {
+    const DeviceStatus status = device_status(device);
+    if (!status.available) throw device_error(status.reason);
+  }
   const int shards = static_cast<int>(options.devices.size());
   const int threads = std::max(1, available_cores() / shards);
-  return search_shards(base.rows, queries.rows, k, shards,
-                       [&](int shard, int64_t first, int64_t count) {
-                         const int device = options.devices[static_cast<std::size_t>(shard)];
-                         return search_shard(device, queries, base.slice(first, count), metric, k,
-                                             options, threads, shard == 0);
-                       });
+  return search_shards(
+      base.rows, queries.rows, k, shards, [&](int shard, int64_t first, int64_t count) {
+        const int device = options.devices[static_cast<std::size_t>(shard)];
+        try {
+          return search_shard(device, queries, base.slice(first, count), metric, k, options,
+                              threads, shard == 0);
+        } catch (const Error& error) {
+          if (shards == 1) throw;
+          throw Error(error.category(), "device " + std::to_string(device) + ", base rows from " +
+                                            std::to_string(first) + " on: " + error.what());
+        }
+      });
 }
 
 }  // namespace crinn::gpu

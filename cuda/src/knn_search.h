@@ -5,9 +5,11 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "crinn/base/error.h"
 #include "crinn/base/parallel.h"
 #include "crinn/base/progress.h"
 #include "pass_rows.h"
@@ -59,8 +61,9 @@ class KnnSearch {
     spare_ = Array<Waiting>(tile * capacity_);
   }
 
-  /// `progress`: whether to report on stderr.
-  Neighbors run(bool progress) {
+  /// `progress`: whether to report on stderr; `threads` encode rows.
+  Neighbors run(bool progress, int threads = available_cores()) {
+    threads_ = threads;
     const int64_t chunk = memory_.chunk_rows;
     raw_base_ = Array<float>(chunk * d_);
     encoded_base_ = Array<uint8_t>(chunk * row_bytes_);
@@ -90,7 +93,7 @@ class KnnSearch {
     std::vector<ann::KnnRow> terms(static_cast<std::size_t>(step));
     for (int64_t at = 0; at < count; at += step) {
       const int64_t rows = std::min(step, count - at);
-      parallel_for(available_cores(), rows, 256, [&](int64_t begin, int64_t end) {
+      parallel_for(threads_, rows, 256, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           terms[static_cast<std::size_t>(i)] =
               pass_.base_row(first + at + i, encoded.data() + i * row_bytes_);
@@ -110,7 +113,7 @@ class KnnSearch {
     device_.copy_matrix(raw_queries_, queries_.slice(first, count));
     std::vector<uint8_t> encoded(static_cast<std::size_t>(count * row_bytes_));
     std::vector<ann::KnnQuery> terms(static_cast<std::size_t>(count));
-    parallel_for(available_cores(), count, 64, [&](int64_t begin, int64_t end) {
+    parallel_for(threads_, count, 64, [&](int64_t begin, int64_t end) {
       for (int64_t q = begin; q < end; ++q) {
         terms[static_cast<std::size_t>(q)] =
             pass_.query_row(first + q, encoded.data() + q * row_bytes_);
@@ -174,6 +177,7 @@ class KnnSearch {
     }
     base_terms_ = Array<ann::KnnRow>();
     encoded_base_ = Array<uint8_t>();
+    raw_base_ = Array<float>();  // free before the next
     raw_base_ = Array<float>(count * d_);
     Array<int32_t> ids(count);
     raw_base_.upload(0, raw.data(), count * d_);
@@ -184,6 +188,15 @@ class KnnSearch {
   }
 
   Neighbors collect() const {
+    std::vector<QueryState> states(static_cast<std::size_t>(queries_.rows));
+    states_.download(states.data(), 0, queries_.rows);
+    for (const QueryState& state : states) {
+      if (state.count != k_) {
+        throw Error(ErrorCategory::kDevice, "gpu::exact_knn: a query has " +
+                                                std::to_string(state.count) + " neighbours, not " +
+                                                std::to_string(k_) + ": a pass went wrong");
+      }
+    }
     std::vector<Waiting> kept(static_cast<std::size_t>(queries_.rows * k_));
     kept_.download(kept.data(), 0, queries_.rows * k_);
     Neighbors result;
@@ -206,6 +219,7 @@ class KnnSearch {
   ann::Metric metric_;
   int64_t k_, wanted_, d_, row_bytes_, capacity_;
   KnnMemory memory_;
+  int threads_ = 1;
   bool all_held_ = true;           // by the pass, of the tile's queries
   std::vector<int32_t> left_out_;  // base rows that the pass does not hold
   Array<Waiting> kept_;            // [nq, k]: exact neighbours so far

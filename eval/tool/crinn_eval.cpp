@@ -66,13 +66,14 @@ std::pair<std::string, double> find_truth(const ToolOptions& options, Dataset& d
   return {source, seconds.count()};
 }
 
-/// Reports that the queries computed again agree. Throws Error (data) where one does not.
-void report(const Verification& found) {
+/// Reports that the queries computed again agree. Throws Error (data) that names the truth where
+/// one does not.
+void report(const Verification& found, const std::string& truth) {
   if (found.wrong > 0) {
     throw Error(ErrorCategory::kData,
-                fmt::format("--verify: the neighbours of {} of {} queries are not the nearest; the "
-                            "first is query {}",
-                            found.wrong, found.queries, found.first_wrong));
+                fmt::format("--verify: {}: the neighbours of {} of {} queries are not the nearest; "
+                            "the first is query {}",
+                            truth, found.wrong, found.queries, found.first_wrong));
   }
   say(fmt::format("verified: {} of {} queries agree with fp64{}", found.queries, found.queries,
                   found.tied > 0 ? fmt::format(" ({} with other ids of a tie)", found.tied) : ""));
@@ -120,14 +121,24 @@ std::optional<int> stream_truth_only(const ToolOptions& options) {
                   streamed.slices()));
   const auto start = std::chrono::steady_clock::now();
   const GroundTruth truth = name_way_out([&] {
-    return streamed.find(options.truth, options.truth_k, options.truth_threads, resources);
+    try {
+      return streamed.find(options.truth, options.truth_k, options.truth_threads, resources);
+    } catch (const Error& error) {
+      if (gpu || error.category() != ErrorCategory::kUsage || resources.memory_bytes == 0) throw;
+      throw Error(ErrorCategory::kUsage,
+                  fmt::format("--gt-memory: half of it holds vectors, and of the other half: {}",
+                              error.what()));
+    }
   });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  // Written first: what took hours is not lost to what only looks at it.
+  const int code = write_truth_only(options, streamed.name(), streamed.metric(), truth,
+                                    gpu ? "gpu" : "cpu", seconds.count());
   if (options.verify > 0) {
-    report(streamed.verify(truth, options.verify, options.evaluate.seed, options.truth_threads));
+    report(streamed.verify(truth, options.verify, options.evaluate.seed, options.truth_threads),
+           options.out.string());
   }
-  return write_truth_only(options, streamed.name(), streamed.metric(), truth, gpu ? "gpu" : "cpu",
-                          seconds.count());
+  return code;
 }
 
 int run(int argc, char** argv) {
@@ -161,12 +172,14 @@ int run(int argc, char** argv) {
   if (options.query_limit > 0) limit_queries(dataset, options.query_limit);
   check_truth_k(options, dataset.base.rows());
   const auto [source, seconds] = find_truth(options, dataset);
-  if (options.verify > 0) {
-    report(verify_truth(dataset, options.verify, options.evaluate.seed, options.truth_threads));
-  }
   if (options.truth_only) {
-    return write_truth_only(options, dataset.name, dataset.metric, dataset.truth, source, seconds);
+    write_truth_only(options, dataset.name, dataset.metric, dataset.truth, source, seconds);
   }
+  if (options.verify > 0) {
+    report(verify_truth(dataset, options.verify, options.evaluate.seed, options.truth_threads),
+           options.truth_only ? options.out.string() : dataset.name);
+  }
+  if (options.truth_only) return 0;
 
   Evaluation evaluation = eval::evaluate(dataset, systems, options.evaluate, say);
   evaluation.truth_source = source;

@@ -81,7 +81,7 @@ void check(const ToolOptions& options) {
   if (options.truth_only && !options.candidate.empty()) {
     refuse("--groundtruth-only runs no system: leave --candidate out");
   }
-  if (options.truth_k < options.evaluate.k) {
+  if (!options.truth_only && options.truth_k < options.evaluate.k) {
     refuse(fmt::format("--gt-k: {} neighbours do not serve --k {}", options.truth_k,
                        options.evaluate.k));
   }
@@ -234,6 +234,13 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
   options.truth_threads = threads;
   if (options.truth_k == 0) options.truth_k = evaluate.k;
   if (!memory.empty()) options.resources.memory_bytes = parse_bytes("--gt-memory", memory);
+  if (app.count("--devices") > 0 && options.truth != TruthSource::kGpu) {
+    throw Error(ErrorCategory::kUsage,
+                "--devices: the CPU finds the neighbours; add --gpu-groundtruth");
+  }
+  if (!memory.empty() && options.truth == TruthSource::kFile) {
+    throw Error(ErrorCategory::kUsage, "--gt-memory: --groundtruth file finds no neighbours");
+  }
   evaluate.keep_answers = !options.out.empty();
   if (band.size() == 2) evaluate.band_low = band[0], evaluate.band_high = band[1];
   options.command = quote_command(argc, argv);

@@ -42,11 +42,12 @@ double round_to_half(int64_t d, const Value& value, uint16_t* out) {
   double sum = 0;
   for (int64_t j = 0; j < d; ++j) {
     const double exact = value(j);
-    if (!(std::fabs(exact) < kHalfOverflow)) {
+    const auto narrow = static_cast<float>(exact);  // what is rounded again, and may round up
+    if (!(std::fabs(narrow) < static_cast<float>(kHalfOverflow))) {
       std::fill_n(out, d, uint16_t{0});
       return std::numeric_limits<double>::quiet_NaN();
     }
-    out[j] = half_bits(static_cast<float>(exact));
+    out[j] = half_bits(narrow);
     const double lost = exact - half_value(out[j]);
     sum = std::fma(lost, lost, sum);
   }
@@ -67,10 +68,12 @@ KnnRows::KnnRows(MatrixView<const float> base, MatrixView<const float> queries, 
   const bool l2 = metric == Metric::kL2;
   double base_top = find_norms(base, mean_.data(), "base", threads, base_units_, base_norms_);
   // A few rows far off drag the mean away from all others, which fp16 feels: a mean without them.
-  if (const double longest = kFarOff * typical_norm(base_norms_);
-      format == KnnFormat::kFp16 && longest > 0 && base_top > longest) {
-    find_mean(threads, longest);
-    base_top = find_norms(base, mean_.data(), "base", threads, base_units_, base_norms_);
+  if (format == KnnFormat::kFp16) {
+    const double longest = kFarOff * typical_norm(base_norms_);
+    if (longest > 0 && base_top > longest) {
+      find_mean(threads, longest);
+      base_top = find_norms(base, mean_.data(), "base", threads, base_units_, base_norms_);
+    }
   }
   const double query_top = find_norms(queries, l2 ? mean_.data() : zero_.data(), "queries", threads,
                                       query_units_, query_norms_);

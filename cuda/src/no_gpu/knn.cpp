@@ -11,7 +11,7 @@ constexpr const char* kReason =
 
 }  // namespace
 
-DeviceStatus device_status() { return {false, "", kReason}; }
+DeviceStatus device_status(int /*device*/) { return {false, "", kReason}; }
 
 Neighbors exact_knn(MatrixView<const float>, MatrixView<const float>, ann::Metric, int,
                     const KnnOptions&) {

@@ -159,6 +159,7 @@ TEST(CrinnEval, RefusesBadInputWithItsExitCodeAndTheNamesThatExist) {
       {{"--dataset", kData, "--gt-memory", "8GB"}, 2, "--gt-memory: '8GB' is no size"},
       {{"--dataset", kData, "--groundtruth", "cpu", "--gt-memory", "1KiB"}, 2, "the least here is"},
       {{"--dataset", kData, "--devices", "0,x"}, 2, "--devices"},
+      {{"--dataset", kData, "--devices", "0,1"}, 2, "--devices: the CPU finds the neighbours"},
       {{"--dataset", kData, "--no-such-flag"}, 2, "--no-such-flag"},
   };
   for (const Case& bad : cases) {

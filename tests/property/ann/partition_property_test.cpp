@@ -246,10 +246,10 @@ TEST(ResidualBlocks, StayFiniteOnAnyValues) {
     auto query = blocks.make_query();
     blocks.prepare(base.row(1), query);
     for (int64_t block = 0; block < partitions.blocks(); ++block) {
-      alignas(64) float estimates[Partitions::kLanes] = {};
-      blocks.score(query, block, 1.0f, estimates);
+      HugeArray<float> estimates(Partitions::kLanes);
+      blocks.score(query, block, 1.0f, estimates.data());
       for (int64_t i = 0; i < Partitions::kLanes; ++i) {
-        EXPECT_TRUE(partitions.ids(block)[i] < 0 || std::isfinite(estimates[i]));
+        EXPECT_TRUE(partitions.ids(block)[i] < 0 || std::isfinite(estimates.data()[i]));
       }
     }
   }

@@ -97,6 +97,16 @@ inline std::vector<Case> all_cases() {
   cases.push_back(make("one outlier", 600, 9, 10, 10, [](Rng& rng, int64_t i, int64_t) {
     return (i == 77 ? 1e30 : 1.0) * rng.normal();
   }));
+  // Scaled by 1 and centred at .001, the last row is a hair below what fp16 rounds to infinity, and
+  // fp32 on the way there rounds it up.
+  for (const int k : {1, 10}) {
+    cases.push_back(make("beside fp16's infinity, k=" + std::to_string(k), 1001, 1, 1, k,
+                         [](Rng&, int64_t i, int64_t) {
+                           if (i == 1001) return 100.0;
+                           if (i == 1000) return 65520.0;
+                           return i < 500 ? -192.0 : i < 999 ? 192.0 : 193.0;
+                         }));
+  }
   // fp64 itself cannot tell the rows apart under the inner product: ties by id.
   cases.push_back(
       make("one constant column of 1e20", 300, 8, 10, 10,

@@ -156,7 +156,7 @@ TEST(Tile, TensorCoreSumsStayWithinTheCertificate) {
     float products[16];
     double exact = 0, magnitude = 0;
     for (int i = 0; i < 16; ++i) {
-      const float scale = std::ldexp(1.0f, static_cast<int>(rng.below(30)) - 15);
+      const float scale = std::ldexp(1.0f, static_cast<int>(rng.below(29)) - 15);
       const auto a = ann::half_value(ann::half_bits(static_cast<float>(rng.normal()) * scale));
       products[i] = near_cancel && i % 2 == 1 ? -products[i - 1] * 1.5f : a * 3.25f;
       exact += products[i];

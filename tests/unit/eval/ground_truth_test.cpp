@@ -147,6 +147,18 @@ TEST(VerifyTruth, TellsATieFromAMistake) {
   const Verification found = verify_truth(dataset, 1000, 1, 1);
   EXPECT_EQ(found.wrong, 0);
   EXPECT_EQ(found.tied, dataset.truth.queries);
+  // One of the two twice: the same distances, but a neighbour is missing.
+  for (int64_t& id : dataset.truth.ids) id = id == 0 ? 1 : id;
+  EXPECT_EQ(verify_truth(dataset, 1000, 1, 1).wrong, dataset.truth.queries);
+}
+
+TEST(VerifyTruth, LooksAtPlacesBeyondTheLastRow) {
+  Dataset dataset = small_dataset();
+  const auto k = static_cast<int>(dataset.base.rows()) + 3;
+  dataset.truth = exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, k, 1);
+  EXPECT_EQ(verify_truth(dataset, 1000, 1, 1).wrong, 0);
+  dataset.truth.ids[static_cast<std::size_t>(k) - 1] = 0;
+  EXPECT_EQ(verify_truth(dataset, 1000, 1, 1).wrong, 1);
 }
 
 TEST(StreamedTruth, EqualsTheBaseInMemoryAtAnySizeOfSlices) {

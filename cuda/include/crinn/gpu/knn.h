@@ -12,12 +12,13 @@
 namespace crinn::gpu {
 
 /// What there is to run on. `reason` says in a sentence what is missing when available is false.
+/// Asking makes the device the calling thread's current one.
 struct DeviceStatus {
   bool available = false;
   std::string name;
   std::string reason;
 };
-DeviceStatus device_status();
+DeviceStatus device_status(int device = 0);
 
 /// The way to the same neighbours. kFp16: tensor cores over rounded rows, for any data; kInteger:
 /// tensor cores over bytes, for whole numbers; kFp32: cuBLAS. kAuto: the fastest that can be.

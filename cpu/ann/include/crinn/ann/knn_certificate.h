@@ -69,8 +69,8 @@ CRINN_HOST_DEVICE inline float knn_element(float x, double unit, double mean, do
 }
 
 /// What the bounds of a row need: g lies within slope weight + reach residual of low - acc and
-/// high - acc. low = NaN: the pass does not hold the row.
-struct KnnRow {
+/// high - acc. low = NaN: the pass does not hold the row. Aligned: one load on a device.
+struct alignas(16) KnnRow {
   float low, high, weight, residual;
 };
 

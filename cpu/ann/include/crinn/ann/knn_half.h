@@ -33,7 +33,7 @@ CRINN_HOST_DEVICE inline uint16_t half_bits(float value) {
   return static_cast<uint16_t>(sign | (biased + kept));
 }
 
-/// The value of a finite half; exact.
+/// The value of a half that is no NaN; exact.
 CRINN_HOST_DEVICE inline float half_value(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
   const uint32_t exponent = half >> 10 & 31u, fraction = half & 1023u;
@@ -41,7 +41,8 @@ CRINN_HOST_DEVICE inline float half_value(uint16_t half) {
     const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
     return sign ? -magnitude : magnitude;
   }
-  const uint32_t bits = sign | (exponent + 112) << 23 | fraction << 13;
+  const uint32_t wide = exponent == 31 ? 255u : exponent + 112;  // 31: infinity
+  const uint32_t bits = sign | wide << 23 | fraction << 13;
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
