@@ -190,7 +190,7 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--verify", options.verify,
                  "Compute N random queries' neighbours again, in fp64 on the CPU; exit 3 where "
-                 "they differ")
+                 "they differ (what --groundtruth-only writes is kept)")
       ->check(CLI::PositiveNumber);
   app.add_option("--queries", options.query_limit, "Use the first N queries only")
       ->check(CLI::PositiveNumber);
