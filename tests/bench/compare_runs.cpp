@@ -97,7 +97,9 @@ void print_best(const Kinds& kinds, std::size_t races) {
                                        value(*high)));
     }
     fmt::print("  ");
-    for (const Run& run : runs) fmt::print(" {:.3f}", run.confirmed);
+    for (const Run& run : runs) {
+      fmt::print(" {}", std::isfinite(run.confirmed) ? fmt::format("{:.3f}", run.confirmed) : "-");
+    }
     fmt::print("\n");
   }
 }

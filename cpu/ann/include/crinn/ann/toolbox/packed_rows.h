@@ -45,7 +45,7 @@ template <int kBytes>
 inline void unpack_ids(const uint8_t* packed, int64_t count, int32_t* ids) {
   static_assert(kBytes >= 2 && kBytes <= 4);
   if constexpr (kBytes == 4) {
-    std::memcpy(ids, packed, static_cast<std::size_t>(count) * 4);
+    if (count > 0) std::memcpy(ids, packed, static_cast<std::size_t>(count) * 4);
   } else {
 #if defined(CRINN_SIMD_AVX512) || defined(CRINN_SIMD_AVX2)
     const __m256i none = _mm256_set1_epi32((1 << (8 * kBytes)) - 1);
