@@ -186,7 +186,7 @@ TEST(CrinnEval, GpuAndCpuWriteIdenticalFiles) {
   for (const std::string& name : {std::string("truth.hdf5"), std::string("truth.ibin")}) {
     std::vector<std::string> contents;
     for (const std::string& source : {std::string("cpu"), std::string("gpu")}) {
-      const std::string file = (folder.path() / (source + "-" + name)).string();
+      const std::string file = (folder.path() / source).concat("-").concat(name).string();
       const ProcessResult result =
           crinn_eval({"--dataset", kData, "--groundtruth", source, "--groundtruth-only", "--gt-k",
                       "100", "--verify", "10", "--out", file},

@@ -113,7 +113,7 @@ class NnDescent {
   /// One round; returns the number of places that changed.
   template <class Distance>
   int64_t join(const NnDescentParams& params, Distance&& between) {
-    const auto width = static_cast<std::size_t>(2 * params.sample);
+    const auto width = 2 * static_cast<std::size_t>(params.sample);
     std::vector<int64_t> changes(static_cast<std::size_t>(std::max(params.threads, 1)), 0);
     const auto slice = [&](int age, int32_t id) {
       return std::span(links_[age]).subspan(static_cast<std::size_t>(id) * width, width);
