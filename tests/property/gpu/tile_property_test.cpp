@@ -17,7 +17,8 @@ struct SharedMemory {
   std::vector<uint8_t> bytes = std::vector<uint8_t>(tile::kStageBytes, uint8_t{0x5A});
   void copy16(int offset, const uint8_t* source, bool inside) {
     for (int i = 0; i < 16; ++i) {
-      bytes[static_cast<std::size_t>(offset + i)] = inside ? source[i] : uint8_t{0};
+      bytes[static_cast<std::size_t>(offset) + static_cast<std::size_t>(i)] =
+          inside ? source[i] : uint8_t{0};
     }
   }
 };
