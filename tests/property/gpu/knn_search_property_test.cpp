@@ -74,7 +74,7 @@ TEST(KnnSearch, Fp32EqualsTheNaiveLoopOnEveryAdversarialInput) {
 /// Data of `row_count` whole numbers in [low, high].
 knn_cases::Case integers(const std::string& name, int64_t n, int64_t d, int k, int low, int high) {
   return knn_cases::make(name, n, 9, d, k, [=](Rng& rng, int64_t, int64_t) {
-    return low + static_cast<double>(rng.below(static_cast<uint64_t>(high - low + 1)));
+    return low + static_cast<double>(rng.below(static_cast<uint64_t>(high - low) + 1));
   });
 }
 
