@@ -4,18 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "../property/eval/knn_cases.h"
-#include "crinn/gpu/knn.h"
+#include "on_device.h"
 
 namespace crinn::gpu {
 namespace {
 
-class GpuDistances : public testing::Test {
- protected:
-  void SetUp() override {
-    const DeviceStatus status = device_status();
-    if (!status.available) GTEST_SKIP() << status.reason;
-  }
-};
+class GpuDistances : public OnDevice {};
 
 constexpr ann::Metric kMetrics[] = {ann::Metric::kL2, ann::Metric::kInnerProduct,
                                     ann::Metric::kCosine};

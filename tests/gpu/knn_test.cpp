@@ -6,6 +6,7 @@
 #include "../property/eval/knn_cases.h"
 #include "crinn/base/error.h"
 #include "crinn/eval/dataset.h"
+#include "on_device.h"
 
 namespace crinn::gpu {
 namespace {
@@ -13,13 +14,7 @@ namespace {
 constexpr ann::Metric kMetrics[] = {ann::Metric::kL2, ann::Metric::kInnerProduct,
                                     ann::Metric::kCosine};
 
-class GpuKnn : public testing::Test {
- protected:
-  void SetUp() override {
-    const DeviceStatus status = device_status();
-    if (!status.available) GTEST_SKIP() << status.reason;
-  }
-};
+class GpuKnn : public OnDevice {};
 
 /// A path that the planner refuses for this input or this device proves nothing.
 void expect_naive(const knn_cases::Case& input, ann::Metric metric, KnnPath path) {

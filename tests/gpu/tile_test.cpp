@@ -7,19 +7,13 @@
 
 #include "crinn/ann/knn_half.h"
 #include "crinn/base/rng.h"
-#include "crinn/gpu/knn.h"
 #include "fused.h"
+#include "on_device.h"
 
 namespace crinn::gpu {
 namespace {
 
-class GpuTile : public testing::Test {
- protected:
-  void SetUp() override {
-    const DeviceStatus status = device_status();
-    if (!status.available) GTEST_SKIP() << status.reason;
-  }
-};
+class GpuTile : public OnDevice {};
 
 TEST_F(GpuTile, ProductsOfBytesAreExact) {
   for (const int64_t row_bytes : {32, 96, 128, 416, 1024}) {

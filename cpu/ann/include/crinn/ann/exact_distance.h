@@ -18,9 +18,9 @@ namespace detail {
 
 /// Sum over i of term(i, acc) in eight interleaved lanes, then a fixed tree: one order everywhere,
 /// so that CPU and GPU agree bit for bit.
-template <class Term>
-CRINN_HOST_DEVICE inline double lane_sum(int64_t d, Term term) {
-  double lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+template <class Real = double, class Term>
+CRINN_HOST_DEVICE inline Real lane_sum(int64_t d, Term term) {
+  Real lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   int64_t i = 0;
   for (; i + 8 <= d; i += 8) {
     for (int j = 0; j < 8; ++j) lane[j] = term(i + j, lane[j]);

@@ -18,20 +18,8 @@ enum class Precision { kFp32, kExact };
 
 namespace detail {
 
-/// lane_sum() in fp32.
-template <class Term>
-CRINN_HOST_DEVICE inline float lane_sum_fp32(int64_t d, Term term) {
-  float lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-  int64_t i = 0;
-  for (; i + 8 <= d; i += 8) {
-    for (int j = 0; j < 8; ++j) lane[j] = term(i + j, lane[j]);
-  }
-  for (int j = 0; i + j < d; ++j) lane[j] = term(i + j, lane[j]);
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
 CRINN_HOST_DEVICE inline float fp32_dot(const float* a, const float* b, int64_t d) {
-  return lane_sum_fp32(d, [=](int64_t i, float acc) { return std::fma(a[i], b[i], acc); });
+  return lane_sum<float>(d, [=](int64_t i, float acc) { return std::fma(a[i], b[i], acc); });
 }
 
 }  // namespace detail
@@ -40,7 +28,7 @@ CRINN_HOST_DEVICE inline float fp32_dot(const float* a, const float* b, int64_t 
 CRINN_HOST_DEVICE inline float fp32_distance(const float* a, const float* b, int64_t d,
                                              Metric metric) {
   if (metric == Metric::kL2) {
-    return detail::lane_sum_fp32(d, [=](int64_t i, float acc) {
+    return detail::lane_sum<float>(d, [=](int64_t i, float acc) {
       const float diff = a[i] - b[i];
       return std::fma(diff, diff, acc);
     });

@@ -9,6 +9,7 @@
 
 #include "crinn/ann/module.h"
 #include "crinn/ann/toolbox/parallel.h"
+#include "crinn/ann/toolbox/pool.h"
 
 namespace crinn::ann {
 
@@ -77,14 +78,11 @@ class ExactLists {
 
   void offer(int64_t i, const Candidate& candidate) {
     Candidate* row = lists_.data() + i * k_;
-    if (!nearer(candidate, row[k_ - 1])) return;
+    if (!HeapPool::nearer(candidate, row[k_ - 1])) return;
     int place = k_ - 1;
-    for (; place > 0 && nearer(candidate, row[place - 1]); --place) row[place] = row[place - 1];
+    for (; place > 0 && HeapPool::nearer(candidate, row[place - 1]); --place)
+      row[place] = row[place - 1];
     row[place] = candidate;
-  }
-
-  static bool nearer(const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
   }
 
   int64_t n_;
