@@ -62,9 +62,9 @@ float best_width(MatrixView<const float> sample, int bits, float half, float rea
       best = width;
     }
   }
-  // Eight bits have resolution to spare, and a clipped neighbour is lost to every query near it:
+  // These have resolution to spare, and a clipped neighbour is lost to every query near it:
   // clip only what is far out.
-  if (bits == 8) best = std::min(1.0, 2 * best);
+  if (is_fine(bits)) best = std::min(1.0, 2 * best);
   return static_cast<float>(best) * largest;
 }
 
@@ -81,15 +81,16 @@ float at_rank(std::vector<float>& values, double rank) {
 ScalarQuantizer::ScalarQuantizer(MatrixView<const float> sample, int bits, ScaleRule rule,
                                  float quantile)
     : bits_(bits) {
-  if ((bits != 1 && bits != 2 && bits != 4 && bits != 8) || !(quantile >= 0 && quantile <= 1)) {
+  if ((bits != 1 && bits != 2 && bits != 4 && bits != 7 && bits != 8) || !(quantile >= 0 && quantile <= 1)) {
     throw Error(ErrorCategory::kUsage,
-                "ScalarQuantizer: bits must be 1, 2, 4 or 8 and the quantile "
+                "ScalarQuantizer: bits must be 1, 2, 4, 7 or 8 and the quantile "
                 "in [0, 1], not " +
                     std::to_string(bits) + " and " + std::to_string(quantile));
   }
   const int64_t d = sample.cols;
-  half_ = bits == 8 ? 128.0f : static_cast<float>((1 << bits) - 1) * 0.5f;
-  const float reach = bits == 8 ? 127.0f : half_;
+  half_ = is_fine(bits) ? static_cast<float>(1 << (bits - 1))
+                        : static_cast<float>((1 << bits) - 1) * 0.5f;
+  const float reach = is_fine(bits) ? half_ - 1 : half_;
   center_.assign(static_cast<std::size_t>(d), 0.0f);
   step_.assign(static_cast<std::size_t>(d), 1.0f);
   inverse_.assign(static_cast<std::size_t>(d), 1.0f);
@@ -117,8 +118,8 @@ ScalarQuantizer::ScalarQuantizer(MatrixView<const float> sample, int bits, Scale
     global_step_ = step_[0];
     return;
   }
-  // The extremes of a sample are not those of all: eight bits can afford some room for these.
-  const float room = quantile == 0 && bits == 8 ? 1.25f : 1.0f;
+  // The extremes of a sample are not those of all: fine codes can afford some room for these.
+  const float room = quantile == 0 && is_fine(bits) ? 1.25f : 1.0f;
   if (quantile == 0) quantile = default_quantile(bits);
   const double tail = (1.0 - static_cast<double>(quantile)) * 0.5;
   values.resize(static_cast<std::size_t>(sample.rows));

@@ -22,8 +22,8 @@ QuantizedRecords::QuantizedRecords(MatrixView<const float> base, Metric metric, 
       d_(base.cols),
       projection_(base, params.projection, params.dims, params.precision, params.seed) {
   m_ = projection_.dims();
-  code_bytes_ = (m_ * bits + 7) / 8;
-  record_bytes_ = round_up(code_bytes_ + (bits == 8 ? 4 : 8), 64);
+  code_bytes_ = is_fine(bits) ? m_ : (m_ * bits + 7) / 8;
+  record_bytes_ = round_up(code_bytes_ + (is_fine(bits) ? 4 : 8), 64);
 
   const int64_t capacity = projection_.out_capacity();
   const std::vector<int64_t> rows = sample_rows(n_, kQuantizerRows, params.seed);
@@ -65,7 +65,7 @@ void QuantizedRecords::encode(const float* row, float* work, uint8_t* codes,
   }
   const float norm = inner_product_ ? 0.0f : square;
   std::memcpy(record + record_bytes_ - 4, &norm, 4);
-  if (bits == 8) return;
+  if (is_fine(bits)) return;
   // <x, x> / <x, decoded x>: scales the decoded vector so that it is right along x itself.
   float self = 0, cross = 0;
   for (int64_t i = 0; i < m_; ++i) {
@@ -124,21 +124,21 @@ const float* QuantizedRecords::prepare(const float* q, QuantizedQuery& query) co
 void QuantizedRecords::finish_prepare(const float* values, float constant, float step,
                                       QuantizedQuery& query) const {
   const int bits = quantizer_.bits();
-  int8_t* codes = bits == 8 ? query.codes.data()
-                            : query.bytes.data() + round_up(projection_.work_capacity(), 64);
+  int8_t* codes = is_fine(bits) ? query.codes.data()
+                                : query.bytes.data() + round_up(projection_.work_capacity(), 64);
   Int8Scale scale = quantize_int8(values, m_, codes);
   scale.scale *= step;
-  if (bits != 8) {
+  if (!is_fine(bits)) {
     for (int64_t s = 0; s * code_bytes_ < m_; ++s) {
       std::memcpy(query.codes.data() + s * record_bytes_, codes + s * code_bytes_,
                   static_cast<std::size_t>(std::min(code_bytes_, m_ - s * code_bytes_)));
     }
   }
   const float sign = inner_product_ ? -1.0f : -2.0f;
-  // half * sum is a whole number for 8 bits and a half one below.
-  const float exact_bias = quantizer_.half() * static_cast<float>(scale.sum);
-  query.bias = bits == 8 ? 128 * scale.sum : static_cast<int32_t>(std::floor(exact_bias));
-  const float rest = bits == 8 ? 0.0f : exact_bias - static_cast<float>(query.bias);
+  // half is a whole number for fine codes and a half one below.
+  const auto twice_half = static_cast<int32_t>(2 * quantizer_.half());
+  query.bias = twice_half * scale.sum >> 1;
+  const float rest = 0.5f * static_cast<float>(twice_half * scale.sum & 1);
   query.slope = sign * scale.scale;
   query.constant = constant;
   query.offset = sign * (constant - scale.scale * rest);
@@ -160,14 +160,15 @@ float QuantizedRecords::distance_slow(const float* q, int64_t id) const {
     const int code = record(id)[i % code_bytes_] >> (i / code_bytes_ * bits) & ((1 << bits) - 1);
     products += projected[i] * quantizer_.decode(i, code);
   }
-  if (bits != 8) products *= factor(id);
+  if (!is_fine(bits)) products *= factor(id);
   return inner_product_ ? -mean_product - products : square + norm(id) - 2.0f * products;
 }
 
 float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
   const int bits = quantizer_.bits();
   const int mask = (1 << bits) - 1;
-  const float factor_a = bits == 8 ? 1.0f : factor(a), factor_b = bits == 8 ? 1.0f : factor(b);
+  const float factor_a = is_fine(bits) ? 1.0f : factor(a);
+  const float factor_b = is_fine(bits) ? 1.0f : factor(b);
   float products = 0, mean_a = 0, mean_b = 0;
   for (int64_t i = 0; i < m_; ++i) {
     const auto shift = i / code_bytes_ * bits;
@@ -183,7 +184,7 @@ float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
 
 void QuantizedRecords::pack_lanes(const int32_t* ids, int64_t count, int64_t lanes,
                                   uint8_t* block) const {
-  const bool has_factor = quantizer_.bits() != 8;
+  const bool has_factor = !is_fine(quantizer_.bits());
   auto* norms = reinterpret_cast<float*>(block);
   float* factors = norms + lanes;
   uint8_t* codes = block + lanes * (has_factor ? 8 : 4);

@@ -106,11 +106,32 @@ U8ExactTable::U8ExactTable(MatrixView<const float> base, Metric metric, const Co
 }
 
 void U8ExactTable::prepare(const float* q, Query& query) const {
-  // Clamped first (NaN to 0), so that the conversion is defined and all of it vectorises.
+  // Clamped first (NaN to 0), so that the conversion is defined.
   uint8_t* bytes = query.bytes.data();
   float* values = query.values.data();
   int odd = 0;
-  for (int64_t j = 0; j < d_; ++j) {
+  int64_t j = 0;
+#if defined(CRINN_SIMD_AVX2)
+  const __m256 low = _mm256_set1_ps(low_), highest = _mm256_set1_ps(255.0f);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  __m256 same = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+  for (; j + 32 <= d_; j += 32) {
+    __m256i whole[4];
+    for (int u = 0; u < 4; ++u) {
+      const __m256 value = _mm256_sub_ps(_mm256_loadu_ps(q + j + u * 8), low);
+      _mm256_storeu_ps(values + j + u * 8, value);
+      const __m256 clamped = _mm256_min_ps(_mm256_max_ps(value, _mm256_setzero_ps()), highest);
+      whole[u] = _mm256_cvttps_epi32(clamped);
+      same = _mm256_and_ps(same, _mm256_cmp_ps(_mm256_cvtepi32_ps(whole[u]), value, _CMP_EQ_OQ));
+    }
+    const __m256i packed = _mm256_packus_epi16(_mm256_packs_epi32(whole[0], whole[1]),
+                                               _mm256_packs_epi32(whole[2], whole[3]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes + j),
+                        _mm256_permutevar8x32_epi32(packed, order));
+  }
+  odd = _mm256_movemask_ps(same) != 0xFF;
+#endif
+  for (; j < d_; ++j) {
     const float value = q[j] - low_;
     const auto byte = static_cast<int32_t>(std::min(255.0f, std::max(0.0f, value)));
     odd |= static_cast<float>(byte) != value;
@@ -121,7 +142,7 @@ void U8ExactTable::prepare(const float* q, Query& query) const {
   query.shift = 0;
   if (!inner_product_) return;
   float sum = 0;
-  for (int64_t j = 0; j < d_; ++j) {
+  for (j = 0; j < d_; ++j) {
     values[j] = q[j];
     sum += q[j];
   }

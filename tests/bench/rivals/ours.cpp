@@ -17,10 +17,10 @@ constexpr int kEfConstruction = 200;
 constexpr uint64_t kSeed = 1;
 
 const harness::ModuleTable& load(const harness::Expected<harness::Compiled>& compiled) {
-  if (!compiled) throw Error(ErrorCategory::kData, "make_triple: " + compiled.error().evidence);
+  if (!compiled) throw Error(ErrorCategory::kData, "compile_triple: " + compiled.error().evidence);
   // Stays loaded: what it made is released by its own code.
   void* object = dlopen(compiled->object.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!object) throw Error(ErrorCategory::kData, std::string("make_triple: ") + dlerror());
+  if (!object) throw Error(ErrorCategory::kData, std::string("compile_triple: ") + dlerror());
   void* symbol = dlsym(object, harness::kModuleTableSymbol);
   return *reinterpret_cast<const harness::ModuleTable* (*)()>(symbol)();
 }
@@ -37,7 +37,8 @@ class Modules final : public System {
         {problem.base.row(0), n, d_, static_cast<int32_t>(problem.metric), degree, kEfConstruction,
          problem.threads, kSeed, neighbors.data(), entries.data(), order.data(), n});
     if (graph.n != n || graph.degree > degree || graph.entry_count > n || graph.order_count > n) {
-      throw Error(ErrorCategory::kData, "make_triple: the construction does not keep its contract");
+      throw Error(ErrorCategory::kData,
+                  "compile_triple: the construction does not keep its contract");
     }
     neighbors.resize(static_cast<std::size_t>(graph.neighbor_count));
     neighbors.shrink_to_fit();
@@ -68,13 +69,16 @@ class Modules final : public System {
 
 }  // namespace
 
-std::unique_ptr<System> make_triple(const Problem& problem, const harness::Triple& triple,
-                                    int degree, const std::filesystem::path& cache) {
+std::function<std::unique_ptr<System>(const Problem&)> compile_triple(
+    const harness::Triple& triple, int degree, const std::filesystem::path& cache) {
   harness::Compiler compiler(cache, 120);
   const auto construction = compiler.construction(triple.at(harness::Role::kConstruction));
   const auto pipeline =
       compiler.pipeline(triple.at(harness::Role::kSearch), triple.at(harness::Role::kRefinement));
-  return std::make_unique<Modules>(problem, load(construction), load(pipeline), degree);
+  return [&builder = load(construction), &searcher = load(pipeline),
+          degree](const Problem& problem) -> std::unique_ptr<System> {
+    return std::make_unique<Modules>(problem, builder, searcher, degree);
+  };
 }
 
 }  // namespace crinn::bench

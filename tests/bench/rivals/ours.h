@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "crinn/harness/judge.h"
@@ -9,9 +10,9 @@
 
 namespace crinn::bench {
 
-/// A triple, compiled as the judge compiles it (the objects are kept in `cache`) and run in this
-/// process. Throws Error (data) with the compiler's messages.
-std::unique_ptr<System> make_triple(const Problem& problem, const harness::Triple& triple,
-                                    int degree, const std::filesystem::path& cache);
+/// A triple, compiled as the judge compiles it (the objects are kept in `cache`); what is returned
+/// builds it in this process. Throws Error (data) with the compiler's messages.
+std::function<std::unique_ptr<System>(const Problem&)> compile_triple(
+    const harness::Triple& triple, int degree, const std::filesystem::path& cache);
 
 }  // namespace crinn::bench

@@ -43,7 +43,7 @@ inline std::vector<Candidate> exact_neighbors(const Case& c, const float* query)
   for (int64_t i = 0; i < c.n; ++i) {
     all.push_back({distance(c.metric, query, c.view().row(i), c.d), static_cast<int32_t>(i)});
   }
-  std::sort(all.begin(), all.end(), HeapPool::nearer);
+  std::sort(all.begin(), all.end(), nearer);
   return all;
 }
 
@@ -201,7 +201,7 @@ std::string check_refinement() {
           for (Candidate& x : candidates) {  // estimates as a good search makes them
             if (!exact) x.estimate *= 1 + 0.01f * static_cast<float>(rng.normal());
           }
-          std::sort(candidates.begin(), candidates.end(), HeapPool::nearer);
+          std::sort(candidates.begin(), candidates.end(), nearer);
           std::vector<int32_t> ids(static_cast<std::size_t>(k), -7);
           const int found =
               refinement.refine(c.query(q), candidates, exact, k, scratch, ids.data());

@@ -66,10 +66,21 @@ TEST(Integers, HoldTheLargestDifferencesOverManyDimensions) {
   EXPECT_EQ(dot_u8(ones.data(), ones.data(), 33000), 33000 * 65025);
 }
 
+/// Bytes of packed codes; those of 7 bits leave the highest one clear.
+template <int kBits>
+std::vector<uint8_t> random_codes(int64_t bytes, bool extremes, Rng& rng) {
+  auto codes = random_bytes(bytes, extremes, rng);
+  if (kBits == 7) {
+    for (uint8_t& code : codes) code &= 127;
+  }
+  return codes;
+}
+
 template <class Bits>
 class Packed : public testing::Test {};
 using AllBits = testing::Types<std::integral_constant<int, 1>, std::integral_constant<int, 2>,
-                               std::integral_constant<int, 4>, std::integral_constant<int, 8>>;
+                               std::integral_constant<int, 4>, std::integral_constant<int, 7>,
+                               std::integral_constant<int, 8>>;
 TYPED_TEST_SUITE(Packed, AllBits);
 
 TYPED_TEST(Packed, OneVectorAgreesWithTheScalarTwin) {
@@ -83,7 +94,7 @@ TYPED_TEST(Packed, OneVectorAgreesWithTheScalarTwin) {
       for (int64_t i = 0; i < bytes; ++i) sum += query[i];
       const int32_t bias = kBits == 8 ? 128 * sum : 77;
       std::vector<std::vector<uint8_t>> codes;
-      for (int i = 0; i < 4; ++i) codes.push_back(random_bytes(bytes, extremes, rng));
+      for (int i = 0; i < 4; ++i) codes.push_back(random_codes<kBits>(bytes, extremes, rng));
       int32_t four[4];
       dot_packed4<kBits>(codes[0].data(), codes[1].data(), codes[2].data(), codes[3].data(),
                          query.data(), plane, bytes, bias, four);
@@ -106,7 +117,7 @@ TYPED_TEST(Packed, LanesAgreeWithTheScalarTwin) {
         const int64_t stride = lanes + (words % 2) * 16;
         const int64_t plane = words * 4 + 3;
         const auto query = random_query(8 / kBits * plane, extremes, rng);
-        const auto codes = random_bytes(words * stride * 4, extremes, rng);
+        const auto codes = random_codes<kBits>(words * stride * 4, extremes, rng);
         int32_t sum = 0;
         for (int64_t i = 0; i < words * 4; ++i) sum += query[i];
         const int32_t bias = kBits == 8 ? 128 * sum : -5;
@@ -114,6 +125,24 @@ TYPED_TEST(Packed, LanesAgreeWithTheScalarTwin) {
         scalar::dot_lanes<kBits>(codes.data(), words, stride, lanes, query.data(), plane, bias,
                                  expected.data());
         dot_lanes<kBits>(codes.data(), words, stride, lanes, query.data(), plane, bias, out.data());
+        EXPECT_EQ(out, expected) << words << " " << lanes;
+
+        // Every other word, as if those between were zero.
+        auto half = query;
+        std::vector<int32_t> which;
+        for (int64_t w = 0; w < words; ++w) {
+          if (w % 2 == 0) which.push_back(static_cast<int32_t>(w));
+          for (int64_t i = 0; w % 2 == 1 && i < 4; ++i) {
+            for (int64_t s = 0; s < 8 / kBits; ++s) half[s * plane + w * 4 + i] = 0;
+          }
+        }
+        int32_t half_sum = 0;
+        for (int64_t i = 0; i < words * 4; ++i) half_sum += half[i];
+        const int32_t half_bias = kBits == 8 ? 128 * half_sum : -5;
+        scalar::dot_lanes<kBits>(codes.data(), words, stride, lanes, half.data(), plane, half_bias,
+                                 expected.data());
+        dot_lanes_of<kBits>(which.data(), static_cast<int64_t>(which.size()), codes.data(), stride,
+                            lanes, half.data(), plane, half_bias, out.data());
         EXPECT_EQ(out, expected) << words << " " << lanes;
       }
     }

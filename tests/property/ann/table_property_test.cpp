@@ -26,8 +26,8 @@ double norm_of(const float* x, int64_t d) { return std::sqrt(exact_dot(x, x, d))
 
 template <class T>
 class Tables : public testing::Test {};
-using TableTypes = testing::Types<Fp32Table, Fp16Table, Bf16Table, Sq8Table, Sq4Table, PcaU8Table,
-                                  IntegerOr<Fp16Table>, TwoLevelTable<4, 4>, TwoLevelTable<8, 8>,
+using TableTypes = testing::Types<Fp32Table, Fp16Table, Bf16Table, Sq8Table, Sq7Table, Sq4Table,
+                                  PcaU8Table, IntegerOr<Fp16Table>, TwoLevelTable<4, 4>, TwoLevelTable<8, 8>,
                                   FirstLevel<TwoLevelTable<4, 4>>>;
 TYPED_TEST_SUITE(Tables, TableTypes);
 
@@ -37,6 +37,7 @@ double tolerance(const std::string& name) {
   if (name == "fp16") return 2e-3;
   if (name == "bf16") return 1e-2;
   if (name == "sq8") return 0.05;
+  if (name == "sq7") return 0.1;
   if (name == "two8x8") return 2e-3;
   if (name == "two4x4") return 0.1;  // what is far out is clipped
   return 0.5;
@@ -115,7 +116,8 @@ TYPED_TEST(Tables, AreTheSameAtAnyNumberOfThreads) {
 template <class Bits>
 class Quantized : public testing::Test {};
 using AllBits = testing::Types<std::integral_constant<int, 1>, std::integral_constant<int, 2>,
-                               std::integral_constant<int, 4>, std::integral_constant<int, 8>>;
+                               std::integral_constant<int, 4>, std::integral_constant<int, 7>,
+                               std::integral_constant<int, 8>>;
 TYPED_TEST_SUITE(Quantized, AllBits);
 
 constexpr ProjectionKind kKinds[] = {ProjectionKind::kNone, ProjectionKind::kPca,
@@ -141,8 +143,8 @@ TYPED_TEST(Quantized, AgreesWithItsNaiveTwin) {
               // Half a step of the query's int8 in every dimension, at the codes' full range.
               const double reach = std::fabs(static_cast<double>(query.slope)) * 0.5 *
                                    static_cast<double>(table.dims()) *
-                                   (kBits == 8 ? 128 : ((1 << kBits) - 1) * 0.5);
-              const double factor = kBits == 8 ? 1 : static_cast<double>(table.records().factor(i));
+                                   (is_fine(kBits) ? 1 << (kBits - 1) : ((1 << kBits) - 1) * 0.5);
+              const double factor = is_fine(kBits) ? 1 : static_cast<double>(table.records().factor(i));
               const float slow = table.records().distance_slow(queries.row(q), i);
               EXPECT_NEAR(table.distance(query, i), slow,
                           reach * factor + 1e-5 * (norm_of(queries.row(q), d) + 1) *

@@ -34,7 +34,7 @@ TYPED_TEST(AnyPool, KeepsTheNearestOfAllThatIsInserted) {
         pool.insert(all.back().estimate, id);
         if (id % 3 == 0 && pool.has_next()) pool.pop_next();
       }
-      std::sort(all.begin(), all.end(), HeapPool::nearer);
+      std::sort(all.begin(), all.end(), nearer);
       all.resize(static_cast<std::size_t>(std::min(ef, count)));
       std::vector<Candidate> kept;
       pool.drain(kept);

@@ -78,6 +78,11 @@ struct Candidate {
   int32_t id;
 };
 
+/// The order of candidates: by estimate, ties by id. An object, so that sorts inline it.
+inline constexpr auto nearer = [](const Candidate& a, const Candidate& b) {
+  return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
+};
+
 /// What a refinement module is prepared from. base outlives the module.
 struct RefinementInput {
   MatrixView<const float> base;  ///< [n, d] row-major; unit rows under kCosine

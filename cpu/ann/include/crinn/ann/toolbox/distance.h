@@ -90,6 +90,12 @@ inline __m256 load(const uint8_t* x) {
   return _mm256_cvtepi32_ps(
       _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
 }
+/// All bits of the last `count` of eight lanes.
+inline __m256 last_lanes(int64_t count) {
+  const __m256i place = _mm256_setr_epi32(8, 7, 6, 5, 4, 3, 2, 1);
+  return _mm256_castsi256_ps(
+      _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count) + 1), place));
+}
 inline __m256 zero_lanes() { return _mm256_setzero_ps(); }
 inline __m256 broadcast(float x) { return _mm256_set1_ps(x); }
 inline __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
@@ -139,7 +145,12 @@ inline float accumulate(const float* q, const T* x, int64_t d) {
     e = Step::add_to(e, load_some(q + i, mask), load_some(x + i, mask));
   }
 #else
-  if (i < d) {
+  if (i < d && d >= kLanes) {
+    // The last full register once more, without what has been added already.
+    const __m256 rest = last_lanes(d - i);
+    e = Step::add_to(e, _mm256_and_ps(rest, load(q + d - kLanes)),
+                     _mm256_and_ps(rest, load(x + d - kLanes)));
+  } else if (i < d) {
     float some_q[kLanes] = {};
     float some_x[kLanes] = {};
     for (int64_t j = 0; i + j < d; ++j) {

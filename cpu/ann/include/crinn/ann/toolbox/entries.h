@@ -122,9 +122,6 @@ void nearest_entries(std::span<const int32_t> entries, int keep, Score&& score,
                      std::vector<Candidate>& out) {
   out.clear();
   for (const int32_t id : entries) out.push_back({score(id), id});
-  const auto nearer = [](const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
-  };
   const auto kept = std::min<std::size_t>(static_cast<std::size_t>(keep), out.size());
   std::partial_sort(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(kept), out.end(),
                     nearer);

@@ -78,9 +78,9 @@ class ExactLists {
 
   void offer(int64_t i, const Candidate& candidate) {
     Candidate* row = lists_.data() + i * k_;
-    if (!HeapPool::nearer(candidate, row[k_ - 1])) return;
+    if (!nearer(candidate, row[k_ - 1])) return;
     int place = k_ - 1;
-    for (; place > 0 && HeapPool::nearer(candidate, row[place - 1]); --place)
+    for (; place > 0 && nearer(candidate, row[place - 1]); --place)
       row[place] = row[place - 1];
     row[place] = candidate;
   }

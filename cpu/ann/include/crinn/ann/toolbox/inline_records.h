@@ -12,7 +12,7 @@ namespace crinn::ann {
 
 /// Codes of all neighbours of a node inside the node's own record: expanding a node reads one run
 /// of memory, and 16 neighbours share a register without horizontal sums. A record is
-///   ids [lanes] int32, norm [lanes] fp32, (below 8 bits) factor [lanes] fp32,
+///   ids [lanes] int32, norm [lanes] fp32, (below 7 bits) factor [lanes] fp32,
 ///   codes [words][lanes][4],
 /// with lanes = degree rounded up to 16. Costs about degree times the memory of a QuantizedTable,
 /// which it holds as well, for entry points.
@@ -20,6 +20,7 @@ template <int kBits = 8>
 class InlineRecords {
  public:
   static constexpr const char* kName = kBits == 8   ? "inline8"
+                                       : kBits == 7 ? "inline7"
                                        : kBits == 4 ? "inline4"
                                        : kBits == 2 ? "inline2"
                                                     : "inline1";
@@ -75,6 +76,7 @@ class ScanBlocks {
 
  public:
   static constexpr const char* kName = kBits == 8   ? "scan8"
+                                       : kBits == 7 ? "scan7"
                                        : kBits == 4 ? "scan4"
                                        : kBits == 2 ? "scan2"
                                                     : "scan1";

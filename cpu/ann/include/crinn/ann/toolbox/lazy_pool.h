@@ -104,7 +104,7 @@ class LazyPool {
   void drain(std::vector<Candidate>& out) {
     out.clear();
     for (std::size_t i = 0; i < size_; ++i) out.push_back({estimate(keys_[i]), ids_[i]});
-    std::sort(out.begin(), out.end(), HeapPool::nearer);
+    std::sort(out.begin(), out.end(), nearer);
     if (out.size() > keep_) out.resize(keep_);
   }
 

@@ -66,7 +66,7 @@ class NnDescent {
         for (int j = 0; j < k_; ++j) {
           row[j].estimate = between(static_cast<int32_t>(i), row[j].id);
         }
-        std::sort(row, row + k_, HeapPool::nearer);
+        std::sort(row, row + k_, nearer);
       }
     });
   }
@@ -144,13 +144,13 @@ class NnDescent {
 
   int offer(int64_t i, const Candidate& candidate) {
     Candidate* row = lists_.data() + i * k_;
-    if (!HeapPool::nearer(candidate, row[k_ - 1])) return 0;
+    if (!nearer(candidate, row[k_ - 1])) return 0;
     for (int j = 0; j < k_; ++j) {
       if (row[j].id == candidate.id) return 0;
     }
     uint8_t* fresh = fresh_.data() + i * k_;
     int place = k_ - 1;
-    for (; place > 0 && HeapPool::nearer(candidate, row[place - 1]); --place) {
+    for (; place > 0 && nearer(candidate, row[place - 1]); --place) {
       row[place] = row[place - 1];
       fresh[place] = fresh[place - 1];
     }

@@ -112,10 +112,9 @@ class Partitions {
   }
 
  private:
-  static bool nearer(const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
-  }
-  static bool farther(const Candidate& a, const Candidate& b) { return nearer(b, a); }
+  static constexpr auto farther = [](const Candidate& a, const Candidate& b) {
+    return nearer(b, a);
+  };
 
   Metric metric_;
   int64_t d_;

@@ -41,7 +41,7 @@ inline float from_sortable_key(uint32_t key) {
   return std::bit_cast<float>(key ^ ((key >> 31) ? 0x80000000u : 0xFFFFFFFFu));
 }
 
-/// A sorted array with a mark on what is expanded. An insert is a binary search and one memmove:
+/// A sorted array with a mark on what is expanded. An insert is a binary search and one move:
 /// the fastest pool for ef up to a few hundred.
 class LinearPool {
  public:
@@ -55,17 +55,10 @@ class LinearPool {
   bool insert(float estimate, int32_t id) {
     if (!(estimate < threshold_)) return false;
     const uint64_t entry = pack(estimate, id);
-    std::size_t low = 0;
-    for (std::size_t count = size_; count > 0;) {
-      const std::size_t half = count / 2;
-      const bool right = entries_[low + half] < entry;
-      low = right ? low + half + 1 : low;
-      count = right ? count - half - 1 : half;
-    }
+    const std::size_t low = rank(entry);
     if (low >= capacity_) return false;
-    uint64_t* place = entries_.data() + low;
-    std::memmove(place + 1, place, (size_ - low) * sizeof(uint64_t));
-    *place = entry;
+    make_room(low);
+    entries_[low] = entry;
     size_ = std::min(size_ + 1, capacity_);
     if (size_ == capacity_) threshold_ = unpack(entries_[size_ - 1]).estimate;
     next_ = std::min(next_, low);
@@ -98,6 +91,37 @@ class LinearPool {
   }
 
  private:
+  /// How many of the entries are below `entry`. No branch depends on what is compared: which way
+  /// the search turns cannot be predicted.
+  std::size_t rank(uint64_t entry) const {
+    if (size_ == 0) return 0;
+    const uint64_t* first = entries_.data();
+    for (std::size_t count = size_; count > 1;) {
+      const std::size_t half = count / 2;
+      first += half & (0 - static_cast<std::size_t>(first[half - 1] < entry));
+      count -= half;
+    }
+    return static_cast<std::size_t>(first - entries_.data()) + (*first < entry);
+  }
+
+  /// Moves entries [low, size) up by one: a few dozen at most, for which a call of memmove is dear.
+  void make_room(std::size_t low) {
+    uint64_t* entries = entries_.data();
+    std::size_t end = size_;
+    for (; end - low >= 4; end -= 4) {
+      uint64_t four[4];
+      std::memcpy(four, entries + end - 4, sizeof four);
+      std::memcpy(entries + end - 3, four, sizeof four);
+    }
+    // No loop: it would become that call.
+    if ((end - low) & 2) {
+      entries[end] = entries[end - 1];
+      entries[end - 1] = entries[end - 2];
+      end -= 2;
+    }
+    if ((end - low) & 1) entries[end] = entries[end - 1];
+  }
+
   // Estimate, id, expanded: ids are below 2^31, so id and mark share the low word.
   static uint64_t pack(float estimate, int32_t id) {
     return uint64_t{sortable_key(estimate)} << 32 | static_cast<uint32_t>(id) << 1;
@@ -158,12 +182,10 @@ class HeapPool {
     std::sort(out.begin(), out.end(), nearer);
   }
 
-  static bool nearer(const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
-  }
-
  private:
-  static bool farther(const Candidate& a, const Candidate& b) { return nearer(b, a); }
+  static constexpr auto farther = [](const Candidate& a, const Candidate& b) {
+    return nearer(b, a);
+  };
   float worst_result() const { return results_.front().estimate; }
 
   std::size_t capacity_ = 0;

@@ -60,7 +60,7 @@ class Projection {
   bool sparse_ = false;          ///< most values of the data are zero
   HugeArray<float> weights_;     ///< [d, lanes]: a column is one output
   HugeArray<Bf16> weights16_;    ///< [d / 2, lanes, 2]
-  HugeArray<uint8_t> weights8_;  ///< [d / 4, lanes, 4], weight + 128
+  HugeArray<uint8_t> weights8_;  ///< [d / 4, lanes, 4], weight + half of their range
   std::vector<float> scale8_;    ///< [lanes]
   std::vector<float> signs_;     ///< [rounds, power of two] of kRotation
 };

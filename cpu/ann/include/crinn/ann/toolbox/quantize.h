@@ -126,19 +126,22 @@ inline Int8Scale quantize_int8(const float* x, int64_t n, int8_t* out, float mos
   return {largest / most, detail::round_int8(x, n, most / largest, out)};
 }
 
-/// Codes of 1, 2, 4 or 8 bits for a value a dimension: value = center + step * (code - half()).
+/// Whether a code has a byte of its own, and resolution enough not to need a factor a vector.
+inline constexpr bool is_fine(int bits) { return bits >= 7; }
+
+/// Codes of 1, 2, 4, 7 or 8 bits for a value a dimension: value = center + step * (code - half()).
 /// What lies outside the range is clipped.
 class ScalarQuantizer {
  public:
   ScalarQuantizer() = default;
-  /// Fits to sample [rows, d] of values whose mean is near zero. quantile 0 picks the range: with 8
-  /// bits nearly all values; below, the one with the least squared error of inner products
+  /// Fits to sample [rows, d] of values whose mean is near zero. quantile 0 picks the range: with 7
+  /// and 8 bits nearly all values; below, the one with the least squared error of inner products
   /// (kGlobal) or the one that is best for a normal distribution (kPerDimension).
   ScalarQuantizer(MatrixView<const float> sample, int bits, ScaleRule rule, float quantile = 0);
 
   int bits() const { return bits_; }
   int64_t dims() const { return static_cast<int64_t>(step_.size()); }
-  /// The code of `center`: 128, 7.5, 1.5 or 0.5.
+  /// The code of `center`: 128, 64, 7.5, 1.5 or 0.5.
   float half() const { return half_; }
   const float* center() const { return center_.data(); }
   const float* step() const { return step_.data(); }

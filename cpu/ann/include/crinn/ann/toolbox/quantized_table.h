@@ -26,7 +26,7 @@ struct QuantizedQuery {
 namespace detail {
 
 /// The part of a table that does not depend on the number of bits at compile time. One record a
-/// vector: packed codes from the start, fp32 norm in the last four bytes, and below 8 bits an fp32
+/// vector: packed codes from the start, fp32 norm in the last four bytes, and below 7 bits an fp32
 /// factor before it, all padded to lines. Byte p holds the codes of dimensions p, P + p, 2 P + p...
 /// where P is the number of code bytes.
 class QuantizedRecords {
@@ -59,12 +59,12 @@ class QuantizedRecords {
   HugeArray<uint8_t> records_;
 
   /// Copies the codes of ids [count] to the first lanes of a block:
-  ///   norm [lanes] fp32, (below 8 bits) factor [lanes] fp32, codes [words][lanes][4].
+  ///   norm [lanes] fp32, (below 7 bits) factor [lanes] fp32, codes [words][lanes][4].
   /// Lanes from count on, and negative ids, get an infinite norm and zero codes.
   void pack_lanes(const int32_t* ids, int64_t count, int64_t lanes, uint8_t* block) const;
   int64_t words() const { return (code_bytes_ + 3) / 4; }
   int64_t block_bytes(int64_t lanes) const {
-    return lanes * 4 * ((quantizer_.bits() == 8 ? 1 : 2) + words());
+    return lanes * 4 * ((is_fine(quantizer_.bits()) ? 1 : 2) + words());
   }
 
  private:
@@ -88,7 +88,7 @@ inline void score_block(const QuantizedRecords& records, const QuantizedQuery& q
   constexpr int64_t kChunk = 64;
   const float* norms = reinterpret_cast<const float*>(block);
   const float* factors = norms + lanes;
-  const uint8_t* codes = block + lanes * (kBits == 8 ? 4 : 8);
+  const uint8_t* codes = block + lanes * (is_fine(kBits) ? 4 : 8);
   const float slope = query.slope, offset = query.offset, shift = query.shift;
   for (int64_t first = 0; first < lanes; first += kChunk) {
     const int64_t count = lanes - first < kChunk ? lanes - first : kChunk;
@@ -98,7 +98,7 @@ inline void score_block(const QuantizedRecords& records, const QuantizedQuery& q
     for (int64_t group = 0; group < count; group += 16) {
       for (int64_t i = group; i < group + 16; ++i) {
         float estimate = slope * static_cast<float>(sums[i]) + offset;
-        if constexpr (kBits < 8) estimate *= factors[first + i];
+        if constexpr (!is_fine(kBits)) estimate *= factors[first + i];
         estimates[first + i] = norms[first + i] + (shift + estimate);
       }
     }
@@ -107,13 +107,14 @@ inline void score_block(const QuantizedRecords& records, const QuantizedQuery& q
 
 }  // namespace detail
 
-/// Codes of kBits = 8, 4, 2 or 1 bits a dimension, after any projection, against an int8 query.
-/// Below 8 bits a factor a vector makes up for the shrinking of coarse codes, as in RaBitQ (Gao and
+/// Codes of kBits = 8, 7, 4, 2 or 1 bits a dimension, after any projection, against an int8 query.
+/// Below 7 bits a factor a vector makes up for the shrinking of coarse codes, as in RaBitQ (Gao and
 /// Long, SIGMOD 2024). kBits = 8 after PCA to 60 dimensions is one cache line a vector.
 template <int kBits>
 class QuantizedTable {
  public:
   static constexpr const char* kName = kBits == 8   ? "sq8"
+                                       : kBits == 7 ? "sq7"
                                        : kBits == 4 ? "sq4"
                                        : kBits == 2 ? "sq2"
                                                     : "sq1";
@@ -161,19 +162,20 @@ class QuantizedTable {
  private:
   float finish(const Query& query, int64_t id, int32_t sum) const {
     const float estimate = query.slope * static_cast<float>(sum) + query.offset;
-    return query.shift + r_.norm(id) + (kBits == 8 ? estimate : r_.factor(id) * estimate);
+    return query.shift + r_.norm(id) + (is_fine(kBits) ? estimate : r_.factor(id) * estimate);
   }
 
   detail::QuantizedRecords r_;
 };
 
 using Sq8Table = QuantizedTable<8>;
+using Sq7Table = QuantizedTable<7>;
 using Sq4Table = QuantizedTable<4>;
 using Sq2Table = QuantizedTable<2>;
 using Sq1Table = QuantizedTable<1>;
 
-static_assert(CodeTable<Sq8Table> && CodeTable<Sq4Table> && CodeTable<Sq2Table> &&
-              CodeTable<Sq1Table>);
+static_assert(CodeTable<Sq8Table> && CodeTable<Sq7Table> && CodeTable<Sq4Table> &&
+              CodeTable<Sq2Table> && CodeTable<Sq1Table>);
 
 /// 8-bit codes after PCA, the query projected in int8: the table that serves graphs best.
 class PcaU8Table : public QuantizedTable<8> {

@@ -25,4 +25,10 @@ inline uint32_t below16(const float* estimates, float limit) {
 #endif
 }
 
+/// Of the first `count` estimates only; 16 are read all the same.
+inline uint32_t below16(const float* estimates, float limit, int64_t count) {
+  const uint32_t mask = below16(estimates, limit);
+  return count < 16 ? mask & ((1u << count) - 1) : mask;
+}
+
 }  // namespace crinn::ann

@@ -13,47 +13,63 @@
 namespace crinn::ann {
 
 /// test(id): whether the id is there. test_and_set(id): whether it was there already; it is there
-/// afterwards. prefetch(id): brings in what these will touch.
+/// afterwards. add_new(ids, count, fresh): test_and_set of each, up to `count` or the first
+/// negative one; those that were not there, in order, go to fresh, which has room for all, and
+/// their number is returned. prefetch(id): brings in what these will touch.
 template <class V>
 concept VisitedSet = std::constructible_from<V, int64_t> &&
-    requires(V& set, const V& view, int32_t id) {
+    requires(V& set, const V& view, int32_t id, int32_t* ids) {
   set.reset();
   { view.test(id) } -> std::same_as<bool>;
   { set.test_and_set(id) } -> std::same_as<bool>;
+  { set.add_new(ids, int64_t{1}, ids) } -> std::same_as<int>;
   view.prefetch(id);
 };
 
 /// One bit a node: n / 8 bytes, which stay in cache. reset() clears only the touched words when few
-/// were touched.
+/// were touched. No branch of test_and_set depends on what is there, here and in VisitedEpochs:
+/// half of a node's neighbours have been seen, and which cannot be predicted.
 class VisitedBitmap {
  public:
-  explicit VisitedBitmap(int64_t n = 0) : words_(static_cast<std::size_t>(n + 63) / 64) {
-    touched_.reserve(words_.size() / 8 + 1);
-  }
+  explicit VisitedBitmap(int64_t n = 0)
+      : words_(static_cast<std::size_t>(n + 63) / 64), touched_(words_.size() / 8 + 2) {}
   void reset() {
-    if (overflow_) {
+    if (count_ == touched_.size() - 1) {  // so many that clearing all is cheaper
       std::fill(words_.begin(), words_.end(), uint64_t{0});
     } else {
-      for (const uint32_t word : touched_) words_[word] = 0;
+      for (std::size_t i = 0; i < count_; ++i) words_[touched_[i]] = 0;
     }
-    overflow_ = false;
-    touched_.clear();
+    count_ = 0;
   }
   bool test(int32_t id) const { return words_[static_cast<uint32_t>(id) >> 6] >> (id & 63) & 1; }
   bool test_and_set(int32_t id) {
     const uint32_t place = static_cast<uint32_t>(id) >> 6;
     const uint64_t bit = uint64_t{1} << (id & 63);
-    uint64_t& word = words_[place];
-    if (word & bit) return true;
-    if (word == 0) {
-      if (touched_.size() < touched_.capacity()) {
-        touched_.push_back(place);
-      } else {
-        overflow_ = true;  // so many that clearing all is cheaper
-      }
+    const uint64_t word = words_[place];
+    touched_[count_] = place;
+    count_ += static_cast<std::size_t>(word == 0) &
+              static_cast<std::size_t>(count_ + 1 < touched_.size());
+    words_[place] = word | bit;
+    return word & bit;
+  }
+  int add_new(const int32_t* ids, int64_t count, int32_t* fresh) {
+    uint64_t* words = words_.data();
+    uint32_t* touched = touched_.data();
+    const std::size_t last = touched_.size() - 1;
+    std::size_t touched_count = count_;
+    int added = 0;
+    for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
+      const auto id = static_cast<uint32_t>(ids[i]);
+      const uint64_t word = words[id >> 6], bit = uint64_t{1} << (id & 63);
+      words[id >> 6] = word | bit;
+      touched[touched_count] = id >> 6;
+      touched_count +=
+          static_cast<std::size_t>(word == 0) & static_cast<std::size_t>(touched_count < last);
+      fresh[added] = ids[i];
+      added += (word & bit) == 0;
     }
-    word |= bit;
-    return false;
+    count_ = touched_count;
+    return added;
   }
   void prefetch(int32_t id) const {
     __builtin_prefetch(words_.data() + (static_cast<uint32_t>(id) >> 6));
@@ -61,8 +77,8 @@ class VisitedBitmap {
 
  private:
   std::vector<uint64_t> words_;
-  std::vector<uint32_t> touched_;
-  bool overflow_ = false;
+  std::vector<uint32_t> touched_;  ///< count_ words, and room for one that may not count
+  std::size_t count_ = 0;
 };
 static_assert(VisitedSet<VisitedBitmap>);
 
@@ -81,9 +97,22 @@ class VisitedEpochs {
   bool test(int32_t id) const { return epochs_[static_cast<std::size_t>(id)] == current_; }
   bool test_and_set(int32_t id) {
     Epoch& epoch = epochs_[static_cast<std::size_t>(id)];
-    if (epoch == current_) return true;
+    const bool was_there = epoch == current_;
     epoch = current_;
-    return false;
+    return was_there;
+  }
+  int add_new(const int32_t* ids, int64_t count, int32_t* fresh) {
+    Epoch* epochs = epochs_.data();
+    const Epoch current = current_;
+    int added = 0;
+    for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
+      const int32_t id = ids[i];
+      const bool is_new = epochs[id] != current;
+      epochs[id] = current;
+      fresh[added] = id;
+      added += is_new;
+    }
+    return added;
   }
   void prefetch(int32_t id) const {
     __builtin_prefetch(epochs_.data() + static_cast<std::size_t>(id));
@@ -121,6 +150,13 @@ class VisitedHash {
     slots_[place] = id;
     if (2 * ++count_ > slots_.size()) grow();
     return false;
+  }
+  int add_new(const int32_t* ids, int64_t count, int32_t* fresh) {
+    int added = 0;
+    for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
+      if (!test_and_set(ids[i])) fresh[added++] = ids[i];
+    }
+    return added;
   }
   void prefetch(int32_t id) const {
     __builtin_prefetch(slots_.data() + (hash(id) & (slots_.size() - 1)));

@@ -65,10 +65,6 @@ class Refinement {
   static constexpr std::size_t kAhead = 3, kPerResult = 4, kSlack = 20;
   static constexpr int64_t kLong = 32;
 
-  static bool nearer(const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
-  }
-
   /// Whether rounding to half precision moves the vectors little against how far they are spread:
   /// not so for values that overflow, that are denormal, or that share a large offset.
   static bool fits_half(MatrixView<const float> base) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "crinn/ann/toolbox/pool.h"
 #include "crinn/ann/toolbox/prefetch.h"
 #include "crinn/ann/toolbox/quantized_table.h"
+#include "crinn/ann/toolbox/select.h"
 #include "crinn/ann/toolbox/visited.h"
 
 namespace crinn::ann::baseline {
@@ -86,7 +88,8 @@ class Search {
   Scratch make_scratch() const {
     Scratch scratch{codes_.make_query(), VisitedBitmap(codes_.size()), {}, {}, {}, 0};
     scratch.fresh.resize(static_cast<std::size_t>(degree_));
-    scratch.estimates.resize(std::max(entries_.size(), scratch.fresh.size()));
+    // Estimates are looked at 16 at a time.
+    scratch.estimates.resize(std::max(entries_.size(), scratch.fresh.size() + 15));
     return scratch;
   }
 
@@ -100,10 +103,14 @@ class Search {
       const int count = unseen_neighbors(scratch.pool.pop_next().id, scratch);
       if (scratch.pool.has_next()) fetch_row(scratch.pool.peek_next().id);
       score(scratch, scratch.fresh.data(), count);
-      for (int i = 0; i < count; ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        const int32_t place = scratch.fresh[at];
-        if (scratch.pool.insert(scratch.estimates[at], place)) fetch_row(place);
+      for (int first = 0; first < count; first += 16) {
+        const float* estimates = scratch.estimates.data() + first;
+        uint32_t near = below16(estimates, scratch.pool.threshold(), count - first);
+        for (; near != 0; near &= near - 1) {
+          const int i = std::countr_zero(near);
+          const int32_t place = scratch.fresh[static_cast<std::size_t>(first + i)];
+          if (scratch.pool.insert(estimates[i], place)) fetch_row(place);
+        }
       }
     }
     scratch.pool.drain(out);
@@ -134,12 +141,7 @@ class Search {
 
   int unseen_neighbors(int32_t place, Scratch& scratch) const {
     const int32_t* row = rows_.data() + place * degree_;
-    int count = 0;
-    for (int64_t i = 0; i < degree_ && row[i] >= 0; ++i) {
-      if (scratch.visited.test_and_set(row[i])) continue;
-      scratch.fresh[static_cast<std::size_t>(count++)] = row[i];
-    }
-    return count;
+    return scratch.visited.add_new(row, degree_, scratch.fresh.data());
   }
 
   void score(Scratch& scratch, const int32_t* places, int count) const {

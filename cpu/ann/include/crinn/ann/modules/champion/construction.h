@@ -107,7 +107,7 @@ class Builder {
         found.push_back({between(id, old), old});
       }
     }
-    std::sort(found.begin(), found.end(), HeapPool::nearer);
+    std::sort(found.begin(), found.end(), nearer);
     PruneRule own = rule;
     own.degree = std::max(rule.degree * 50 / 100, 1);
     prune(found, own, pair, row);

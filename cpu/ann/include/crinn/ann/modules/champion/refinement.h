@@ -47,10 +47,6 @@ class Refinement {
     params.threads = input.threads;
     return params;
   }
-  static bool nearer(const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate || (a.estimate == b.estimate && a.id < b.id);
-  }
-
   static void refine_all(const Table& table, const Table::Query& prepared,
                          std::span<Candidate> candidates, int found) {
     const auto wanted = static_cast<std::size_t>(found);

@@ -120,7 +120,7 @@ class Search {
     }
     const auto first = scratch.entries.begin();
     const auto last = first + std::min<std::ptrdiff_t>(1, scratch.entries.end() - first);
-    std::partial_sort(first, last, scratch.entries.end(), HeapPool::nearer);
+    std::partial_sort(first, last, scratch.entries.end(), nearer);
     for (auto entry = first; entry != last; ++entry) {
       scratch.visited.test_and_set(entry->id);
       accept(entry->estimate, entry->id, scratch);
