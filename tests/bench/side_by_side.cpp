@@ -34,7 +34,7 @@
 namespace crinn::bench {
 namespace {
 
-constexpr int64_t kSlice = 50, kWarmUp = 10;  // queries: a few milliseconds
+constexpr int64_t kSlice = 250, kWarmUp = 50;  // queries: some ten milliseconds
 constexpr double kBandLow = 0.85, kBandHigh = 0.95;
 
 struct Options {

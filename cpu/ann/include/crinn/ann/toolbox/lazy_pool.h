@@ -38,7 +38,7 @@ class LazyPool {
 
   bool insert(float estimate, int32_t id) {
     if (!(estimate < threshold_)) return false;
-    keys_[size_] = open_[size_] = key(estimate);
+    keys_[size_] = open_[size_] = sortable_key(estimate);
     ids_[size_] = id;
     if (++size_ >= capacity_) select();
     return true;
@@ -95,7 +95,7 @@ class LazyPool {
       }
     }
     open_[place] = kClosed;
-    return {estimate(keys_[place]), ids_[place]};
+    return {from_sortable_key(keys_[place]), ids_[place]};
   }
 
   float threshold() const { return threshold_; }
@@ -103,7 +103,7 @@ class LazyPool {
 
   void drain(std::vector<Candidate>& out) {
     out.clear();
-    for (std::size_t i = 0; i < size_; ++i) out.push_back({estimate(keys_[i]), ids_[i]});
+    for (std::size_t i = 0; i < size_; ++i) out.push_back({from_sortable_key(keys_[i]), ids_[i]});
     std::sort(out.begin(), out.end(), nearer);
     if (out.size() > keep_) out.resize(keep_);
   }
@@ -111,15 +111,6 @@ class LazyPool {
  private:
   static constexpr std::size_t kBlock = 16, kMinSlack = 16;
   static constexpr int32_t kClosed = std::numeric_limits<int32_t>::max();
-
-  // Signed integers in the order of floats: their minimum vectorises without fast-math.
-  static int32_t key(float value) {
-    const auto bits = std::bit_cast<int32_t>(value);
-    return bits ^ static_cast<int32_t>(static_cast<uint32_t>(bits >> 31) >> 1);
-  }
-  static float estimate(int32_t key) {
-    return std::bit_cast<float>(key ^ static_cast<int32_t>(static_cast<uint32_t>(key >> 31) >> 1));
-  }
 
   void select() {
     order_.assign(keys_.begin(), keys_.begin() + static_cast<std::ptrdiff_t>(size_));
@@ -139,7 +130,7 @@ class LazyPool {
     std::fill(open_.begin() + static_cast<std::ptrdiff_t>(kept),
               open_.begin() + static_cast<std::ptrdiff_t>(size_), kClosed);
     size_ = kept;
-    threshold_ = estimate(limit);
+    threshold_ = from_sortable_key(limit);
   }
 
   std::vector<int32_t> keys_, open_, ids_, order_;

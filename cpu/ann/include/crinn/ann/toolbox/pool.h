@@ -10,6 +10,9 @@
 #include <vector>
 
 #include "crinn/ann/module.h"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 /// Candidate pools of best-first search: what has been seen and is near, and what of it has not
 /// been expanded yet. No pool allocates after its first reset() with a given ef.
@@ -31,47 +34,50 @@ concept CandidatePool = std::default_initializable<P> &&
   pool.drain(out);
 };
 
-/// Maps floats to unsigned integers of the same order (negative estimates of inner products
-/// included), so that one integer comparison orders (estimate, id).
-inline uint32_t sortable_key(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  return bits ^ ((bits >> 31) ? 0xFFFFFFFFu : 0x80000000u);
+/// Maps floats to integers of the same order (negative estimates of inner products included), so
+/// that one comparison of integers orders (estimate, id), and a minimum of them vectorises.
+inline int32_t sortable_key(float value) {
+  const auto bits = std::bit_cast<int32_t>(value);
+  return bits ^ static_cast<int32_t>(static_cast<uint32_t>(bits >> 31) >> 1);
 }
-inline float from_sortable_key(uint32_t key) {
-  return std::bit_cast<float>(key ^ ((key >> 31) ? 0x80000000u : 0xFFFFFFFFu));
+inline float from_sortable_key(int32_t key) {
+  return std::bit_cast<float>(key ^ static_cast<int32_t>(static_cast<uint32_t>(key >> 31) >> 1));
 }
 
-/// A sorted array with a mark on what is expanded. An insert is a binary search and one move:
-/// the fastest pool for ef up to a few hundred.
+/// A sorted array with a mark on what is expanded. An insert moves what is farther, from the end
+/// until the place is found: the fastest pool for ef up to a few hundred.
 class LinearPool {
  public:
   void reset(int ef) {
     capacity_ = static_cast<std::size_t>(std::max(ef, 1));
-    if (entries_.size() < capacity_ + 1) entries_.resize(capacity_ + 1);
+    // Nothing is nearer than the front entries, nor farther than what lies beyond the last.
+    entries_.assign(kFront, kNearest);
+    entries_.resize(kFront + capacity_ + 1, kFarthest);
     size_ = next_ = 0;
     threshold_ = std::numeric_limits<float>::infinity();
   }
 
   bool insert(float estimate, int32_t id) {
     if (!(estimate < threshold_)) return false;
-    const uint64_t entry = pack(estimate, id);
-    const std::size_t low = rank(entry);
-    if (low >= capacity_) return false;
-    make_room(low);
-    entries_[low] = entry;
-    size_ = std::min(size_ + 1, capacity_);
-    if (size_ == capacity_) threshold_ = unpack(entries_[size_ - 1]).estimate;
+    const int64_t entry = pack(estimate, id);
+    const std::size_t low = size_ <= kShort ? insert_from_end(entry) : insert_by_search(entry);
+    if (size_ == capacity_) {
+      at(capacity_) = kFarthest;  // what has been pushed out
+    } else {
+      ++size_;
+    }
+    if (size_ == capacity_) threshold_ = unpack(at(size_ - 1)).estimate;
     next_ = std::min(next_, low);
     return true;
   }
 
   bool has_next() const { return next_ < size_; }
   /// The one that pop_next() would return: what to prefetch for the next expansion.
-  Candidate peek_next() const { return unpack(entries_[next_]); }
+  Candidate peek_next() const { return unpack(at(next_)); }
   Candidate pop_next() {
-    const Candidate popped = unpack(entries_[next_]);
-    entries_[next_] |= 1;
-    while (++next_ < size_ && (entries_[next_] & 1)) {
+    const Candidate popped = unpack(at(next_));
+    at(next_) |= 1;
+    while (++next_ < size_ && (at(next_) & 1)) {
     }
     return popped;
   }
@@ -80,58 +86,70 @@ class LinearPool {
   int size() const { return static_cast<int>(size_); }
   /// By looking at all of them: for pools of a few.
   bool contains(int32_t id) const {
-    const auto same = [id](uint64_t entry) { return unpack(entry).id == id; };
-    const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(size_);
-    return std::any_of(entries_.begin(), end, same);
+    const auto same = [id](int64_t entry) { return unpack(entry).id == id; };
+    const auto first = entries_.begin() + kFront;
+    return std::any_of(first, first + static_cast<std::ptrdiff_t>(size_), same);
   }
 
   void drain(std::vector<Candidate>& out) const {
     out.clear();
-    for (std::size_t i = 0; i < size_; ++i) out.push_back(unpack(entries_[i]));
+    for (std::size_t i = 0; i < size_; ++i) out.push_back(unpack(at(i)));
   }
 
  private:
-  /// How many of the entries are below `entry`. No branch depends on what is compared: which way
-  /// the search turns cannot be predicted.
-  std::size_t rank(uint64_t entry) const {
-    if (size_ == 0) return 0;
-    const uint64_t* first = entries_.data();
-    for (std::size_t count = size_; count > 1;) {
-      const std::size_t half = count / 2;
-      first += half & (0 - static_cast<std::size_t>(first[half - 1] < entry));
-      count -= half;
-    }
-    return static_cast<std::size_t>(first - entries_.data()) + (*first < entry);
-  }
+  static constexpr std::size_t kFront = 4, kShort = 128;
+  static constexpr int64_t kNearest = std::numeric_limits<int64_t>::min();
+  static constexpr int64_t kFarthest = std::numeric_limits<int64_t>::max();
 
-  /// Moves entries [low, size) up by one: a few dozen at most, for which a call of memmove is dear.
-  void make_room(std::size_t low) {
-    uint64_t* entries = entries_.data();
-    std::size_t end = size_;
-    for (; end - low >= 4; end -= 4) {
-      uint64_t four[4];
-      std::memcpy(four, entries + end - 4, sizeof four);
-      std::memcpy(entries + end - 3, four, sizeof four);
+  int64_t& at(std::size_t place) { return entries_[kFront + place]; }
+  const int64_t& at(std::size_t place) const { return entries_[kFront + place]; }
+
+  /// Both put an entry that is below the last of a full pool into its place and return that. Only
+  /// the place where it stops is a branch that cannot be predicted; a binary search has one a step.
+  std::size_t insert_from_end(int64_t entry) {
+#if defined(__AVX2__)
+    // new[i] = min(old[i], max(old[i - 1], entry)), four at a time.
+    const __m256i wanted = _mm256_set1_epi64x(entry);
+    for (int64_t* last = &at(size_);; last -= 4) {
+      auto* four = reinterpret_cast<__m256i*>(last - 3);
+      const __m256i old = _mm256_loadu_si256(four);
+      const __m256i before = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last - 4));
+      const __m256i farther = _mm256_cmpgt_epi64(old, wanted);
+      const __m256i before_farther = _mm256_cmpgt_epi64(before, wanted);
+      const __m256i moved = _mm256_blendv_epi8(wanted, before, before_farther);
+      _mm256_storeu_si256(four, _mm256_blendv_epi8(old, moved, farther));
+      const int mask = _mm256_movemask_pd(_mm256_castsi256_pd(farther));
+      if (!(_mm256_movemask_pd(_mm256_castsi256_pd(before_farther)) & 1)) {
+        return static_cast<std::size_t>(last - &at(0)) + 1 -
+               static_cast<std::size_t>(std::popcount(static_cast<unsigned>(mask)));
+      }
     }
-    // No loop: it would become that call.
-    if ((end - low) & 2) {
-      entries[end] = entries[end - 1];
-      entries[end - 1] = entries[end - 2];
-      end -= 2;
-    }
-    if ((end - low) & 1) entries[end] = entries[end - 1];
+#else
+    int64_t* place = &at(size_);
+    for (; place[-1] > entry; --place) *place = place[-1];
+    *place = entry;
+    return static_cast<std::size_t>(place - &at(0));
+#endif
+  }
+  std::size_t insert_by_search(int64_t entry) {
+    int64_t* place = std::lower_bound(&at(0), &at(size_), entry);
+    std::memmove(place + 1, place, static_cast<std::size_t>(&at(size_) - place) * sizeof *place);
+    *place = entry;
+    return static_cast<std::size_t>(place - &at(0));
   }
 
   // Estimate, id, expanded: ids are below 2^31, so id and mark share the low word.
-  static uint64_t pack(float estimate, int32_t id) {
-    return uint64_t{sortable_key(estimate)} << 32 | static_cast<uint32_t>(id) << 1;
+  static int64_t pack(float estimate, int32_t id) {
+    return static_cast<int64_t>(static_cast<uint64_t>(static_cast<uint32_t>(sortable_key(estimate)))
+                                    << 32 |
+                                static_cast<uint64_t>(static_cast<uint32_t>(id)) << 1);
   }
-  static Candidate unpack(uint64_t entry) {
-    return {from_sortable_key(static_cast<uint32_t>(entry >> 32)),
+  static Candidate unpack(int64_t entry) {
+    return {from_sortable_key(static_cast<int32_t>(entry >> 32)),
             static_cast<int32_t>(static_cast<uint32_t>(entry) >> 1)};
   }
 
-  std::vector<uint64_t> entries_;
+  std::vector<int64_t> entries_;  ///< [kFront + capacity_ + 1]
   std::size_t capacity_ = 0, size_ = 0, next_ = 0;
   float threshold_ = 0;
 };
