@@ -14,6 +14,7 @@
 #include "crinn/ann/toolbox/integer_table.h"
 #include "crinn/ann/toolbox/quantized_table.h"
 #include "crinn/ann/toolbox/residual_records.h"
+#include "crinn/ann/toolbox/two_level_table.h"
 #include "crinn/base/rng.h"
 
 namespace crinn::ann {
@@ -197,11 +198,15 @@ void add_all() {
   add_table<Bf16Table>("bf16");
   add_table<U8ExactTable>("u8exact");
   add_table<Sq8Table>("sq8");
+  add_table<Sq7Table>("sq7");
   add_table<Sq4Table>("sq4");
   add_table<Sq2Table>("sq2");
   add_table<Sq1Table>("sq1");
   add_table<PcaU8Table>("pca_u8");
+  add_table<TwoLevelTable<4, 4>>("two4x4");
+  add_table<TwoLevelTable<8, 8>>("two8x8");
   add_inline<8>("inline8");
+  add_inline<7>("inline7");
   add_inline<4>("inline4");
   add_inline<1>("inline1");
   add_residual<1>("residual1");
