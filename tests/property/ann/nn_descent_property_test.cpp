@@ -123,6 +123,10 @@ TEST(Below16, AgreesWithComparisons) {
       uint32_t expected = 0;
       for (int i = 0; i < 16; ++i) expected |= static_cast<uint32_t>(values[i + 1] < limit) << i;
       ASSERT_EQ(below16(values + 1, limit), expected);
+      for (int count = 0; count <= 20; ++count) {
+        const uint32_t wanted = count < 16 ? (1u << count) - 1 : 0xFFFF;
+        ASSERT_EQ(below16(values + 1, limit, count), expected & wanted);
+      }
     }
   }
 }

@@ -34,6 +34,30 @@ TYPED_TEST(AnyVisited, AgreesWithASetOverManyQueries) {
   }
 }
 
+TYPED_TEST(AnyVisited, AddsRowsLikeSingleNodes) {
+  constexpr int32_t kNodes = 5000;
+  Rng rng(8);
+  TypeParam rows(kNodes), single(kNodes);
+  std::vector<int32_t> row(40), fresh(40);
+  for (int query = 0; query < 300; ++query) {
+    rows.reset();
+    single.reset();
+    for (int expanded = 0; expanded < 20; ++expanded) {
+      // Few distinct ones, so that many have been seen, some of them in this row.
+      for (int32_t& id : row) id = static_cast<int32_t>(rng.below(query % 2 ? 60 : kNodes));
+      const auto filled = static_cast<std::size_t>(rng.below(41));
+      if (filled < row.size()) row[filled] = -1;  // what lies beyond does not count
+      std::vector<int32_t> expected;
+      for (std::size_t i = 0; i < filled; ++i) {
+        if (!single.test_and_set(row[i])) expected.push_back(row[i]);
+      }
+      const int added = rows.add_new(row.data(), 40, fresh.data());
+      ASSERT_EQ(std::vector<int32_t>(fresh.begin(), fresh.begin() + added), expected);
+    }
+    for (int32_t id = 0; id < kNodes; ++id) ASSERT_EQ(rows.test(id), single.test(id)) << id;
+  }
+}
+
 TYPED_TEST(AnyVisited, HoldsTheFirstAndTheLastNode) {
   TypeParam visited(1000);
   visited.reset();
