@@ -81,7 +81,8 @@ float at_rank(std::vector<float>& values, double rank) {
 ScalarQuantizer::ScalarQuantizer(MatrixView<const float> sample, int bits, ScaleRule rule,
                                  float quantile)
     : bits_(bits) {
-  if ((bits != 1 && bits != 2 && bits != 4 && bits != 7 && bits != 8) || !(quantile >= 0 && quantile <= 1)) {
+  if ((bits != 1 && bits != 2 && bits != 4 && bits != 7 && bits != 8) ||
+      !(quantile >= 0 && quantile <= 1)) {
     throw Error(ErrorCategory::kUsage,
                 "ScalarQuantizer: bits must be 1, 2, 4, 7 or 8 and the quantile "
                 "in [0, 1], not " +

@@ -27,8 +27,8 @@ double norm_of(const float* x, int64_t d) { return std::sqrt(exact_dot(x, x, d))
 template <class T>
 class Tables : public testing::Test {};
 using TableTypes = testing::Types<Fp32Table, Fp16Table, Bf16Table, Sq8Table, Sq7Table, Sq4Table,
-                                  PcaU8Table, IntegerOr<Fp16Table>, TwoLevelTable<4, 4>, TwoLevelTable<8, 8>,
-                                  FirstLevel<TwoLevelTable<4, 4>>>;
+                                  PcaU8Table, IntegerOr<Fp16Table>, TwoLevelTable<4, 4>,
+                                  TwoLevelTable<8, 8>, FirstLevel<TwoLevelTable<4, 4>>>;
 TYPED_TEST_SUITE(Tables, TableTypes);
 
 /// Worst error, as a part of |q| |x|, that a table of this kind may show on normal data.
@@ -144,7 +144,8 @@ TYPED_TEST(Quantized, AgreesWithItsNaiveTwin) {
               const double reach = std::fabs(static_cast<double>(query.slope)) * 0.5 *
                                    static_cast<double>(table.dims()) *
                                    (is_fine(kBits) ? 1 << (kBits - 1) : ((1 << kBits) - 1) * 0.5);
-              const double factor = is_fine(kBits) ? 1 : static_cast<double>(table.records().factor(i));
+              const double factor =
+                  is_fine(kBits) ? 1 : static_cast<double>(table.records().factor(i));
               const float slow = table.records().distance_slow(queries.row(q), i);
               EXPECT_NEAR(table.distance(query, i), slow,
                           reach * factor + 1e-5 * (norm_of(queries.row(q), d) + 1) *

@@ -80,8 +80,7 @@ class ExactLists {
     Candidate* row = lists_.data() + i * k_;
     if (!nearer(candidate, row[k_ - 1])) return;
     int place = k_ - 1;
-    for (; place > 0 && nearer(candidate, row[place - 1]); --place)
-      row[place] = row[place - 1];
+    for (; place > 0 && nearer(candidate, row[place - 1]); --place) row[place] = row[place - 1];
     row[place] = candidate;
   }
 

@@ -151,7 +151,7 @@ class LinearPool {
 
   std::vector<int64_t> entries_;  ///< [kFront + capacity_ + 1]
   std::size_t capacity_ = 0, size_ = 0, next_ = 0;
-  float threshold_ = 0;
+  float threshold_ = -std::numeric_limits<float>::infinity();  // nothing before a reset
 };
 static_assert(CandidatePool<LinearPool>);
 
