@@ -105,10 +105,11 @@ class Search {
       score(scratch, scratch.fresh.data(), count);
       for (int first = 0; first < count; first += 16) {
         const float* estimates = scratch.estimates.data() + first;
+        const int32_t* fresh = scratch.fresh.data() + first;
         uint32_t near = below16(estimates, scratch.pool.threshold(), count - first);
         for (; near != 0; near &= near - 1) {
           const int i = std::countr_zero(near);
-          const int32_t place = scratch.fresh[static_cast<std::size_t>(first + i)];
+          const int32_t place = fresh[i];
           if (scratch.pool.insert(estimates[i], place)) fetch_row(place);
         }
       }
