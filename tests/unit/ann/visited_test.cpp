@@ -51,7 +51,7 @@ TYPED_TEST(AnyVisited, AddsRowsLikeSingleNodes) {
       for (std::size_t i = 0; i < filled; ++i) {
         if (!single.test_and_set(row[i])) expected.push_back(row[i]);
       }
-      const int added = rows.add_new(row.data(), 40, fresh.data());
+      const int added = add_new(rows, row.data(), 40, fresh.data());
       ASSERT_EQ(std::vector<int32_t>(fresh.begin(), fresh.begin() + added), expected);
     }
     for (int32_t id = 0; id < kNodes; ++id) ASSERT_EQ(rows.test(id), single.test(id)) << id;

@@ -13,16 +13,13 @@
 namespace crinn::ann {
 
 /// test(id): whether the id is there. test_and_set(id): whether it was there already; it is there
-/// afterwards. add_new(ids, count, fresh): test_and_set of each, up to `count` or the first
-/// negative one; those that were not there, in order, go to fresh, which has room for all, and
-/// their number is returned. prefetch(id): brings in what these will touch.
+/// afterwards. prefetch(id): brings in what these will touch.
 template <class V>
 concept VisitedSet = std::constructible_from<V, int64_t> &&
-    requires(V& set, const V& view, int32_t id, int32_t* ids) {
+    requires(V& set, const V& view, int32_t id) {
   set.reset();
   { view.test(id) } -> std::same_as<bool>;
   { set.test_and_set(id) } -> std::same_as<bool>;
-  { set.add_new(ids, int64_t{1}, ids) } -> std::same_as<int>;
   view.prefetch(id);
 };
 
@@ -51,25 +48,6 @@ class VisitedBitmap {
               static_cast<std::size_t>(count_ + 1 < touched_.size());
     words_[place] = word | bit;
     return word & bit;
-  }
-  int add_new(const int32_t* ids, int64_t count, int32_t* fresh) {
-    uint64_t* words = words_.data();
-    uint32_t* touched = touched_.data();
-    const std::size_t last = touched_.size() - 1;
-    std::size_t touched_count = count_;
-    int added = 0;
-    for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
-      const auto id = static_cast<uint32_t>(ids[i]);
-      const uint64_t word = words[id >> 6], bit = uint64_t{1} << (id & 63);
-      words[id >> 6] = word | bit;
-      touched[touched_count] = id >> 6;
-      touched_count +=
-          static_cast<std::size_t>(word == 0) & static_cast<std::size_t>(touched_count < last);
-      fresh[added] = ids[i];
-      added += (word & bit) == 0;
-    }
-    count_ = touched_count;
-    return added;
   }
   void prefetch(int32_t id) const {
     __builtin_prefetch(words_.data() + (static_cast<uint32_t>(id) >> 6));
@@ -100,19 +78,6 @@ class VisitedEpochs {
     const bool was_there = epoch == current_;
     epoch = current_;
     return was_there;
-  }
-  int add_new(const int32_t* ids, int64_t count, int32_t* fresh) {
-    Epoch* epochs = epochs_.data();
-    const Epoch current = current_;
-    int added = 0;
-    for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
-      const int32_t id = ids[i];
-      const bool is_new = epochs[id] != current;
-      epochs[id] = current;
-      fresh[added] = id;
-      added += is_new;
-    }
-    return added;
   }
   void prefetch(int32_t id) const {
     __builtin_prefetch(epochs_.data() + static_cast<std::size_t>(id));
@@ -151,13 +116,6 @@ class VisitedHash {
     if (2 * ++count_ > slots_.size()) grow();
     return false;
   }
-  int add_new(const int32_t* ids, int64_t count, int32_t* fresh) {
-    int added = 0;
-    for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
-      if (!test_and_set(ids[i])) fresh[added++] = ids[i];
-    }
-    return added;
-  }
   void prefetch(int32_t id) const {
     __builtin_prefetch(slots_.data() + (hash(id) & (slots_.size() - 1)));
   }
@@ -180,5 +138,17 @@ class VisitedHash {
   std::size_t count_ = 0;
 };
 static_assert(VisitedSet<VisitedHash>);
+
+/// test_and_set of each of ids, up to `count` or the first negative one. Those that were not there,
+/// in order, go to fresh, which has room for all; returns their number.
+template <VisitedSet V>
+int add_new(V& set, const int32_t* ids, int64_t count, int32_t* fresh) {
+  int added = 0;
+  for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
+    fresh[added] = ids[i];
+    added += !set.test_and_set(ids[i]);
+  }
+  return added;
+}
 
 }  // namespace crinn::ann

@@ -142,7 +142,7 @@ class Search {
 
   int unseen_neighbors(int32_t place, Scratch& scratch) const {
     const int32_t* row = rows_.data() + place * degree_;
-    return scratch.visited.add_new(row, degree_, scratch.fresh.data());
+    return add_new(scratch.visited, row, degree_, scratch.fresh.data());
   }
 
   void score(Scratch& scratch, const int32_t* places, int count) const {
