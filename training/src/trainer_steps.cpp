@@ -18,6 +18,17 @@ namespace {
 /// Of a phase's wall budget, at most this share goes to its seeds.
 constexpr double kSeedShare = 0.4;
 
+/// Random seeds are spread over what a grammar decides first (a module's plan and layout): of this
+/// many draws, the one whose first choices are rarest among the seeds so far is raced.
+constexpr int kDrawsPerSeed = 8;
+
+/// The first `count` choices of a derivation.
+std::string_view first_choices(std::string_view completion, int count) {
+  std::size_t end = 0;
+  while (count-- > 0 && end != completion.npos) end = completion.find(' ', end + (end > 0));
+  return completion.substr(0, end);
+}
+
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -113,7 +124,20 @@ void Trainer::seed_phase() {
     if (carried.insert(row.completion).second) seed(row.completion, Origin::kCarried, {row.id});
   }
   for (int i = 0; i < config_.seeds.random; ++i) {
-    seed(parts_.operators.random(role, rng), Origin::kRandom, {});
+    const auto alike = [&](const std::string& completion) {
+      const auto shared = [&](int choices) {
+        return std::count_if(rows.begin(), rows.end(), [&](const CandidateRow& row) {
+          return first_choices(row.completion, choices) == first_choices(completion, choices);
+        });
+      };
+      return std::pair(shared(2), shared(3));
+    };
+    std::string rarest = parts_.operators.random(role, rng);
+    for (int draw = 1; draw < kDrawsPerSeed; ++draw) {
+      std::string other = parts_.operators.random(role, rng);
+      if (alike(other) < alike(rarest)) rarest = std::move(other);
+    }
+    seed(rarest, Origin::kRandom, {});
   }
   for (int i = 0; i < config_.seeds.edits; ++i) {
     const CandidateRow* best = nullptr;
