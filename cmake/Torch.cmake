@@ -28,6 +28,25 @@ if(NOT CRINN_TORCH STREQUAL "OFF")
       "-idirafter${CRINN_TORCH_DIR}/include"
       "-idirafter${CRINN_TORCH_DIR}/include/torch/csrc/api/include")
     set(CRINN_HAVE_TORCH TRUE)
+    # torch::cuda, its CUDA half, for benchmarks: where the wheels nvidia-cusparselt-cu13,
+    # nvidia-nvshmem-cu13 and nvidia-cufile lie beside it. The rest comes from the toolkit, which
+    # only an old-style run path of the program reaches.
+    set(_nvidia "${CRINN_TORCH_DIR}/../nvidia")
+    if(CRINN_HAVE_CUDA AND EXISTS "${_nvidia}/cusparselt/lib/libcusparseLt.so.0"
+        AND EXISTS "${_nvidia}/nvshmem/lib/libnvshmem_host.so.3"
+        AND EXISTS "${_nvidia}/cu13/lib/libcufile.so.0")
+      foreach(_lib c10_cuda torch_cuda)
+        add_library(torch::${_lib} SHARED IMPORTED)
+        set_target_properties(torch::${_lib} PROPERTIES
+          IMPORTED_LOCATION "${CRINN_TORCH_DIR}/lib/lib${_lib}.so")
+      endforeach()
+      add_library(torch::cuda INTERFACE IMPORTED)
+      target_link_libraries(torch::cuda INTERFACE
+        "-Wl,--push-state,--no-as-needed" torch::torch_cuda torch::c10_cuda "-Wl,--pop-state")
+      target_link_options(torch::cuda INTERFACE
+        "-Wl,--disable-new-dtags,-rpath,${CUDAToolkit_TARGET_DIR}/lib"
+        "-Wl,-rpath-link,${_nvidia}/cusparselt/lib:${_nvidia}/nvshmem/lib:${CUDAToolkit_TARGET_DIR}/lib")
+    endif()
   elseif(CRINN_TORCH STREQUAL "ON")
     message(FATAL_ERROR "CRINN_TORCH=ON, but ${CRINN_TORCH_DIR}/lib/libtorch_cpu.so is missing: "
       "run cmake/bootstrap.sh build, or set CRINN_TORCH_DIR")

@@ -106,16 +106,25 @@ install_system_packages() {
 
 # Wheels land in a fresh folder that is renamed when complete: an interrupted download leaves
 # nothing half-installed.
-install_libtorch() {
-  local target=$1 partial=$1.partial
+install_pinned_wheels() {
+  local wheels=$1 target=$2 partial=$2.partial
   rm -rf "$partial"
-  sed -n 's/^\([^ ]*==[^ ]*\) \(sha256:.*\)$/\1 --hash=\2/p' <<<"$WHEELS" >build/deps/wheels.txt
+  sed -n 's/^\([^ ]*==[^ ]*\) \(sha256:.*\)$/\1 --hash=\2/p' <<<"$wheels" >build/deps/wheels.txt
   python3 -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --no-cache-dir \
     --require-hashes --only-binary=:all: --implementation cp --python-version "$WHEEL_PYTHON" \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
     --platform manylinux_2_17_x86_64 --target "$partial" -r build/deps/wheels.txt
   rm -rf "$target"
   mv "$partial" "$target"
+}
+
+# RAFT serves a GPU only: where it is asked for, or where there are a device and a compiler for it.
+wants_raft() {
+  case "${CRINN_RAFT:-AUTO}" in
+    ON) true ;;
+    AUTO) [ -e /dev/nvidiactl ] && { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null ;;
+    *) false ;;
+  esac
 }
 
 install_test_wheels() {
@@ -156,10 +165,16 @@ check_format() {
 install_system_packages
 torch=$root/build/deps/torch-$TORCH_VERSION
 if [ ! -e "$torch/nvidia/cu13/lib/libcudart.so.13" ]; then
-  stage 'libtorch wheel' install_libtorch "$torch"
+  stage 'libtorch wheel' install_pinned_wheels "$WHEELS" "$torch"
   rm -f build/release/build.ninja  # what was configured without it has no trainer
 fi
-[ -e build/release/build.ninja ] || stage 'configure (release)' cmake --preset release
+raft=$root/build/deps/raft-$RAFT_VERSION
+if wants_raft && [ ! -e "$raft" ]; then
+  stage 'RAFT wheels' install_pinned_wheels "$RAFT_WHEELS" "$raft"
+  rm -f build/release/build.ninja  # configured anew, with it
+fi
+[ -e build/release/build.ninja ] ||
+  stage 'configure (release)' cmake --preset release ${CRINN_RAFT:+"-DCRINN_RAFT=$CRINN_RAFT"}
 stage 'build (release)' cmake --build --preset release
 [ "$command" != build ] || exit 0
 

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "device_block.h"
 #include "device_memory.h"
+#include "fused_sm90.h"
 
 namespace crinn::gpu {
 namespace {
@@ -188,10 +189,22 @@ void launch(const FusedPass& pass) {
   CRINN_CHECK_CUDA(cudaGetLastError());
 }
 
+/// wgmma exists on sm_90 alone, not on what came after it.
+bool takes_sm90() {
+  if (!fused_sm90_built()) return false;
+  int device = 0, major = 0, minor = 0;
+  CRINN_CHECK_CUDA(cudaGetDevice(&device));
+  CRINN_CHECK_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  CRINN_CHECK_CUDA(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  return major == 9 && minor == 0;
+}
+
 }  // namespace
 
 void launch_fused(const FusedPass& pass, bool integers) {
-  if (integers) {
+  if (takes_sm90()) {
+    launch_fused_sm90(pass, integers);
+  } else if (integers) {
     launch<Byte>(pass);
   } else {
     launch<Half>(pass);
@@ -200,6 +213,7 @@ void launch_fused(const FusedPass& pass, bool integers) {
 
 std::vector<float> tile_products(std::span<const uint8_t> queries, std::span<const uint8_t> rows,
                                  int64_t row_bytes, bool integers) {
+  if (takes_sm90()) return products_sm90(queries, rows, row_bytes, integers);
   const auto size = static_cast<int64_t>(queries.size());
   DeviceArray<uint8_t> a(size), b(size);
   DeviceArray<float> products(tile::kQueries * tile::kRows);

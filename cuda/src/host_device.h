@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <vector>
 
-#include "crinn/base/matrix_view.h"
+#include "encode_steps.h"
 #include "fused_pass.h"
 #include "host_lanes.h"
+#include "knn_search.h"
 #include "query_steps.h"
 
 namespace crinn::gpu {
@@ -61,11 +63,65 @@ class HostDevice {
 
   int64_t most_rows(KnnPath) const { return most_rows_; }
 
-  static void copy_matrix(Array<float>& target, MatrixView<const float> source) {
-    for (int64_t i = 0; i < source.rows; ++i) {
-      std::copy_n(source.row(i), source.cols, target.get() + i * source.cols);
+  /// Called when a chunk begins to be loaded, and before each pass.
+  std::function<void()> on_load, on_scan;
+
+  /// Loops in place of kernels and transfers.
+  class Loader {
+   public:
+    explicit Loader(HostDevice& device) : device_(device) {}
+    static int64_t device_bytes(const KnnMatrix&) { return 0; }
+
+    void load(const KnnMatrix& source, float* target) const {
+      if (device_.on_load) device_.on_load();
+      to_host(source, target);
     }
-  }
+
+    static void to_host(const KnnMatrix& source, float* target) {
+      for (int64_t i = 0; i < source.rows; ++i) {
+        for (int64_t j = 0; j < source.cols; ++j) {
+          target[i * source.cols + j] = element_of(source.row(i), source.type, j);
+        }
+      }
+    }
+
+    static EncodedRows encode_base(const ann::KnnEncoder& encoder, const float* raw, int64_t rows,
+                                   uint8_t* out, ann::KnnRow* terms, int32_t* /*list*/) {
+      for (int64_t i = 0; i < rows; ++i) {
+        terms[i] =
+            encoder.base_row(ann::SerialGroup{}, raw + i * encoder.d, out + i * encoder.row_bytes);
+      }
+      return encoded_rows(terms, rows);
+    }
+
+    static EncodedRows encode_queries(const ann::KnnEncoder& encoder, const float* raw,
+                                      int64_t rows, uint8_t* out, ann::KnnQuery* terms) {
+      for (int64_t i = 0; i < rows; ++i) {
+        terms[i] =
+            encoder.query_row(ann::SerialGroup{}, raw + i * encoder.d, out + i * encoder.row_bytes);
+      }
+      return encoded_rows(terms, rows);
+    }
+
+    static void gather(const float* raw, int64_t d, const std::vector<int32_t>& ids,
+                       float* target) {
+      for (const int32_t id : ids) target = std::copy_n(raw + id * d, d, target);
+    }
+
+   private:
+    template <class Terms>
+    static EncodedRows encoded_rows(const Terms* terms, int64_t rows) {
+      EncodedRows encoded;
+      const Terms* const bad = std::find_if(terms, terms + rows, NotFinite());
+      if (bad != terms + rows) encoded.bad_row = bad - terms;
+      for (int64_t i = 0; i < rows; ++i) {
+        if (NotHeld()(terms[i])) encoded.left_out.push_back(static_cast<int32_t>(i));
+      }
+      return encoded;
+    }
+
+    HostDevice& device_;
+  };
 
   static void copy_places(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
                           std::size_t bytes, int64_t count) {
@@ -76,6 +132,7 @@ class HostDevice {
   }
 
   void scan(const KnnTile& tile, const KnnPiece& piece, bool last) {
+    if (on_scan) on_scan();
     std::vector<float> products;
     switch (piece.path) {
       case KnnPath::kInteger: pass<ByteElement>(tile, piece); break;

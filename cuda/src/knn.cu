@@ -14,6 +14,7 @@
 #include "device_memory.h"
 #include "fused.h"
 #include "knn_search.h"
+#include "loader.h"
 #include "shards.h"
 
 namespace crinn::gpu {
@@ -37,21 +38,19 @@ __global__ void __launch_bounds__(kThreads) take_kernel(KnnTile tile, ExactRows 
   take_exactly(block, selection, tile, rows, held, blockIdx.x);
 }
 
-/// The current device, as KnnSearch uses one. All in the default stream.
+/// The current device, as KnnSearch uses one. All but its loaders in the default stream.
 class CudaDevice {
  public:
   template <class T>
   using Array = DeviceArray<T>;
 
+  /// KnnSearch makes loaders of a device; ours is the current one.
+  struct Loader : gpu::Loader {
+    explicit Loader(const CudaDevice&) {}
+  };
+
   static int64_t most_rows(KnnPath path) {
     return path == KnnPath::kFp32 ? kProductRows : kFusedRows;
-  }
-
-  static void copy_matrix(Array<float>& target, MatrixView<const float> source) {
-    const auto bytes = static_cast<std::size_t>(source.cols) * sizeof(float);
-    CRINN_CHECK_CUDA(cudaMemcpy2D(target.get(), bytes, source.data,
-                                  static_cast<std::size_t>(source.stride) * sizeof(float), bytes,
-                                  static_cast<std::size_t>(source.rows), cudaMemcpyHostToDevice));
   }
 
   static void copy_places(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
@@ -87,13 +86,13 @@ class CudaDevice {
                                                                     last);
     CRINN_CHECK_CUDA(cudaGetLastError());
     // Progress tells what is done, and a fault names the operation that it was in.
-    if (last) CRINN_CHECK_CUDA(cudaDeviceSynchronize());
+    if (last) CRINN_CHECK_CUDA(cudaStreamSynchronize(nullptr));
   }
 
   static void take(const KnnTile& tile, const ExactRows& rows, bool held) {
     take_kernel<<<static_cast<unsigned>(tile.count), kThreads>>>(tile, rows, held);
     CRINN_CHECK_CUDA(cudaGetLastError());
-    CRINN_CHECK_CUDA(cudaDeviceSynchronize());
+    CRINN_CHECK_CUDA(cudaStreamSynchronize(nullptr));
   }
 
  private:
@@ -106,26 +105,34 @@ Error device_error(const std::string& message) {
   return Error(ErrorCategory::kDevice, "gpu::exact_knn: " + message);
 }
 
+/// Refuses memory of another kind than the matrix says.
+void check_memory(const KnnMatrix& matrix, const char* what) {
+  if (!matrix.on_device || matrix.rows == 0) return;
+  cudaPointerAttributes attributes{};
+  CRINN_CHECK_CUDA(cudaPointerGetAttributes(&attributes, matrix.data));
+  if (attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged) return;
+  throw Error(ErrorCategory::kUsage,
+              std::string("gpu::exact_knn: the ") + what + " are not in a device's memory");
+}
+
 /// The neighbours among the rows of one shard, on the device of that number.
-Neighbors search_shard(int device_id, MatrixView<const float> queries, MatrixView<const float> base,
+Neighbors search_shard(int device_id, const KnnMatrix& queries, const KnnMatrix& base,
                        ann::Metric metric, int k, const KnnOptions& options, int threads,
                        bool progress) {
   CRINN_CHECK_CUDA(cudaSetDevice(device_id));
   cudaDeviceProp properties{};
   CRINN_CHECK_CUDA(cudaGetDeviceProperties(&properties, device_id));
-  const KnnPlan plan = plan_knn({properties.major, properties.minor}, queries, base, metric, k,
-                                options.path, threads);
   std::size_t free = 0, total = 0;
   CRINN_CHECK_CUDA(cudaMemGetInfo(&free, &total));
   // A tenth is left to cuBLAS's workspace and to fragmentation.
   auto memory = static_cast<int64_t>(static_cast<double>(free) * 0.9);
   if (options.memory_bytes > 0) memory = std::min(memory, options.memory_bytes);
   CudaDevice device;
-  Neighbors result = KnnSearch<CudaDevice>(device, *plan.rows, queries, base, metric, k, memory)
-                         .run(progress, threads);
-  result.plan =
-      std::string(to_string(plan.rows->path())) + " on " + properties.name + ": " + plan.reason;
-  return result;
+  PlannedSearch found = plan_and_search(device, {properties.major, properties.minor}, queries, base,
+                                        metric, k, options.path, memory, progress, threads);
+  found.neighbors.plan = std::string(to_string(found.path)) + " on " + properties.name + ", " +
+                         std::to_string(found.memory.bytes >> 20) + " MiB: " + found.reason;
+  return std::move(found.neighbors);
 }
 
 }  // namespace
@@ -162,13 +169,15 @@ DeviceStatus device_status(int device) {
   return {true, properties.name, ""};
 }
 
-Neighbors exact_knn(MatrixView<const float> queries, MatrixView<const float> base,
-                    ann::Metric metric, int k, const KnnOptions& options) {
+Neighbors exact_knn(const KnnMatrix& queries, const KnnMatrix& base, ann::Metric metric, int k,
+                    const KnnOptions& options) {
   check_knn(queries, base, k, options);
   for (const int device : options.devices) {
     const DeviceStatus status = device_status(device);
     if (!status.available) throw device_error(status.reason);
   }
+  check_memory(queries, "queries");
+  check_memory(base, "base rows");
   const int shards = static_cast<int>(options.devices.size());
   const int threads = std::max(1, available_cores() / shards);
   return search_shards(

@@ -78,8 +78,7 @@ Neighbors search_shards(int64_t n, int64_t queries, int k, int shards, const Sea
   return merged;
 }
 
-void check_knn(MatrixView<const float> queries, MatrixView<const float> base, int k,
-               const KnnOptions& options) {
+void check_knn(const KnnMatrix& queries, const KnnMatrix& base, int k, const KnnOptions& options) {
   const auto refuse = [](const std::string& message) {
     throw Error(ErrorCategory::kUsage, "gpu::exact_knn: " + message);
   };

@@ -18,7 +18,6 @@ using SearchShard = std::function<Neighbors(int shard, int64_t first, int64_t co
 Neighbors search_shards(int64_t n, int64_t queries, int k, int shards, const SearchShard& search);
 
 /// What every form of exact_knn refuses. Throws Error (usage).
-void check_knn(MatrixView<const float> queries, MatrixView<const float> base, int k,
-               const KnnOptions& options);
+void check_knn(const KnnMatrix& queries, const KnnMatrix& base, int k, const KnnOptions& options);
 
 }  // namespace crinn::gpu

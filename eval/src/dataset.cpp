@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "crinn/base/hash.h"
 #include "crinn/base/parallel.h"
 #include "crinn/eval/distances.h"
 #include "sources.h"
@@ -21,7 +20,7 @@ namespace crinn::eval {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::string_view kSynthetic = "synthetic:";
+constexpr std::string_view kSynthetic = "synthetic:", kFashionMnist = "fashion-mnist";
 
 bool is_hdf5(const fs::path& path) {
   return path.extension() == ".hdf5" || path.extension() == ".h5";
@@ -55,7 +54,7 @@ fs::path find_named(std::string_view name) {
     }
   }
   std::sort(available.begin(), available.end());
-  available.insert(available.end(), {"fashion-mnist",
+  available.insert(available.end(), {std::string(kFashionMnist),
                                      "synthetic:n=...,d=...,clusters=...,"
                                      "metric=...,seed=..."});
   throw Error(ErrorCategory::kData,
@@ -68,47 +67,6 @@ fs::path find_named(std::string_view name) {
 std::optional<ann::Metric> metric_of_suffix(std::string_view name) {
   const std::size_t dash = name.rfind('-');
   return dash == std::string_view::npos ? std::nullopt : ann::parse_metric(name.substr(dash + 1));
-}
-
-/// Distances of the stored ids, recomputed; rows sorted by (distance, id).
-GroundTruth recompute_truth(const RawDataset& raw, ann::Metric metric) {
-  const int k = raw.truth_k;
-  const int64_t n = raw.base.rows();
-  GroundTruth truth;
-  truth.queries = raw.queries.rows();
-  truth.k = k;
-  truth.ids.resize(raw.truth_ids.size());
-  truth.distances = exact_distances(raw.queries.view(), raw.base.view(), metric, raw.truth_ids, k,
-                                    available_cores());
-  parallel_for(available_cores(), truth.queries, 64, [&](int64_t begin, int64_t end) {
-    std::vector<std::pair<double, int64_t>> row(static_cast<std::size_t>(k));
-    for (int64_t q = begin; q < end; ++q) {
-      const int64_t* ids = raw.truth_ids.data() + q * k;
-      for (int j = 0; j < k; ++j) {
-        const bool padding = ids[j] == -1 && j >= n;
-        if (!padding && (ids[j] < 0 || ids[j] >= n)) {
-          throw Error(ErrorCategory::kData,
-                      fmt::format("load_dataset: {}: row {} of the neighbours holds id {}, but the "
-                                  "base has {} rows",
-                                  raw.truth_source, q, ids[j], n));
-        }
-        row[static_cast<std::size_t>(j)] = {truth.distances[static_cast<std::size_t>(q * k + j)],
-                                            ids[j]};
-      }
-      std::sort(row.begin(), row.end());
-      for (int j = 0; j < k; ++j) {
-        const auto& [distance, id] = row[static_cast<std::size_t>(j)];
-        if (j > 0 && id >= 0 && id == row[static_cast<std::size_t>(j - 1)].second) {
-          throw Error(ErrorCategory::kData,
-                      fmt::format("load_dataset: {}: row {} of the neighbours holds id {} twice",
-                                  raw.truth_source, q, id));
-        }
-        truth.ids[static_cast<std::size_t>(q * k + j)] = id;
-        truth.distances[static_cast<std::size_t>(q * k + j)] = distance;
-      }
-    }
-  });
-  return truth;
 }
 
 std::optional<ann::Metric> parse_override(std::string_view metric) {
@@ -129,8 +87,52 @@ bool is_single_file(std::string_view name) {
 
 }  // namespace
 
-ann::Metric choose_metric(std::string_view name, std::string_view override_name) {
-  return parse_override(override_name).value_or(metric_of_suffix(name).value_or(ann::Metric::kL2));
+ann::Metric settle_metric(RawDataset& raw, std::string_view name, std::string_view title,
+                          std::string_view metric_override) {
+  const std::optional<ann::Metric> wanted = parse_override(metric_override);
+  if (!raw.metric) raw.metric = metric_of_suffix(title);
+  const ann::Metric metric = wanted.value_or(raw.metric.value_or(ann::Metric::kL2));
+  if (raw.truth_k > 0 && raw.metric && *raw.metric != metric) {
+    spdlog::warn("{}: the data set is {}, not {}: its stored ground truth is not used", name,
+                 to_string(*raw.metric), to_string(metric));
+    raw.truth_k = 0;
+    raw.truth_ids = {};
+  }
+  return metric;
+}
+
+GroundTruth order_truth(const RawDataset& raw, std::vector<double> distances, int64_t base_rows) {
+  GroundTruth truth{raw.queries.rows(), raw.truth_k, raw.truth_ids, std::move(distances)};
+  const int k = truth.k;
+  parallel_for(available_cores(), truth.queries, 64, [&](int64_t begin, int64_t end) {
+    std::vector<std::pair<double, int64_t>> row(static_cast<std::size_t>(k));
+    for (int64_t q = begin; q < end; ++q) {
+      int64_t* ids = truth.ids.data() + q * k;
+      double* of_ids = truth.distances.data() + q * k;
+      for (int j = 0; j < k; ++j) {
+        const bool padding = ids[j] == -1 && j >= base_rows;
+        if (!padding && (ids[j] < 0 || ids[j] >= base_rows)) {
+          throw Error(ErrorCategory::kData,
+                      fmt::format("load_dataset: {}: row {} of the neighbours holds id {}, but the "
+                                  "base has {} rows",
+                                  raw.truth_source, q, ids[j], base_rows));
+        }
+        row[static_cast<std::size_t>(j)] = {of_ids[j], ids[j]};
+      }
+      std::sort(row.begin(), row.end());
+      for (int j = 0; j < k; ++j) {
+        const auto& [distance, id] = row[static_cast<std::size_t>(j)];
+        if (j > 0 && id >= 0 && id == row[static_cast<std::size_t>(j - 1)].second) {
+          throw Error(ErrorCategory::kData,
+                      fmt::format("load_dataset: {}: row {} of the neighbours holds id {} twice",
+                                  raw.truth_source, q, id));
+        }
+        ids[j] = id;
+        of_ids[j] = distance;
+      }
+    }
+  });
+  return truth;
 }
 
 void truncate_rows(Matrix& matrix, int64_t rows) {
@@ -171,15 +173,34 @@ void require_shape(const std::string& source, int64_t rows, int64_t cols, int64_
   }
 }
 
+void require_same_dimension(std::string_view name, int64_t base_cols, int64_t query_cols) {
+  if (base_cols == query_cols) return;
+  throw Error(ErrorCategory::kData,
+              fmt::format("load_dataset: {}: the base has {} dimensions, the queries have {}", name,
+                          base_cols, query_cols));
+}
+
+ContentHash::ContentHash(ann::Metric metric, int64_t base_rows, int64_t base_cols,
+                         const Matrix& queries)
+    : queries_(queries) {
+  const int64_t header[] = {static_cast<int64_t>(metric), base_rows, base_cols, queries.rows(),
+                            queries.cols()};
+  hash_.update(header, sizeof header);
+}
+
+void ContentHash::add(const Matrix& rows) {
+  const auto bytes = static_cast<std::size_t>(rows.rows() * rows.cols()) * sizeof(float);
+  if (bytes > 0) hash_.update(rows.row(0), bytes);
+}
+
+std::string ContentHash::hex() {
+  add(queries_);
+  return hash_.hex();
+}
+
 std::string hash_content(const Dataset& dataset) {
-  Sha256 hash;
-  const int64_t header[] = {static_cast<int64_t>(dataset.metric), dataset.base.rows(),
-                            dataset.base.cols(), dataset.queries.rows(), dataset.queries.cols()};
-  hash.update(header, sizeof header);
-  for (const Matrix* matrix : {&dataset.base, &dataset.queries}) {
-    const auto bytes = static_cast<std::size_t>(matrix->rows() * matrix->cols()) * sizeof(float);
-    if (bytes > 0) hash.update(matrix->row(0), bytes);
-  }
+  ContentHash hash(dataset.metric, dataset.base.rows(), dataset.base.cols(), dataset.queries);
+  hash.add(dataset.base);
   return hash.hex();
 }
 
@@ -200,8 +221,9 @@ void limit_queries(Dataset& dataset, int64_t count) {
 Dataset load_base(std::string_view name, std::string_view metric_override) {
   Dataset dataset;
   if (is_single_file(name)) {
+    RawDataset raw;
     dataset.name = fs::path(name).stem().string();
-    dataset.metric = choose_metric(dataset.name, metric_override);
+    dataset.metric = settle_metric(raw, name, dataset.name, metric_override);
     dataset.base = read_matrix(fs::path(name));
   } else {
     dataset = load_dataset(name, metric_override);
@@ -213,39 +235,41 @@ Dataset load_base(std::string_view name, std::string_view metric_override) {
 }
 
 Matrix load_queries(std::string_view name) {
-  return is_single_file(name) ? read_matrix(fs::path(name)) : load_dataset(name).queries;
+  if (is_single_file(name)) return read_matrix(fs::path(name));
+  return is_made(name) ? load_dataset(name).queries : open_dataset(name).rest.queries;
+}
+
+bool is_made(std::string_view name) {
+  return name.starts_with(kSynthetic) || name == kFashionMnist;
+}
+
+OpenDataset open_dataset(std::string_view name) {
+  if (is_flat_format(name.substr(0, name.find(',')))) return open_flat(name);
+  return open_hdf5(is_hdf5(name) ? fs::path(name) : find_named(name));
 }
 
 Dataset load_dataset(std::string_view name, std::string_view metric_override) {
-  const std::optional<ann::Metric> wanted = parse_override(metric_override);
+  parse_override(metric_override);  // refused before anything is read
   Dataset dataset;
   dataset.name = name;
   RawDataset raw;
-  const std::string_view first = name.substr(0, name.find(','));
   if (name.starts_with(kSynthetic)) {
     raw = generate_synthetic(name.substr(kSynthetic.size()));
-  } else if (name == "fashion-mnist") {
+  } else if (name == kFashionMnist) {
     raw = load_fashion_mnist();
-  } else if (is_flat_format(first)) {
-    raw = load_flat(name);
-    dataset.name = fs::path(first).stem().string();
   } else {
-    const fs::path path = is_hdf5(name) ? fs::path(name) : find_named(name);
-    raw = load_hdf5(path);
-    dataset.name = path.stem().string();
+    OpenDataset open = open_dataset(name);
+    dataset.name = std::move(open.name);
+    raw = std::move(open.rest);
+    raw.base = open.base.read(0, open.base.rows);
   }
-  if (raw.base.cols() != raw.queries.cols()) {
-    throw Error(ErrorCategory::kData,
-                fmt::format("load_dataset: {}: the base has {} dimensions, the queries have {}",
-                            name, raw.base.cols(), raw.queries.cols()));
-  }
-  if (!raw.metric) raw.metric = metric_of_suffix(dataset.name);
-  dataset.metric = wanted.value_or(raw.metric.value_or(ann::Metric::kL2));
-  if (raw.truth_k > 0 && raw.metric && *raw.metric != dataset.metric) {
-    spdlog::warn("{}: the data set is {}, not {}: its stored ground truth is not used", name,
-                 to_string(*raw.metric), to_string(dataset.metric));
-  } else if (raw.truth_k > 0) {
-    dataset.truth = recompute_truth(raw, dataset.metric);
+  require_same_dimension(name, raw.base.cols(), raw.queries.cols());
+  dataset.metric = settle_metric(raw, name, dataset.name, metric_override);
+  if (raw.truth_k > 0) {
+    dataset.truth = order_truth(raw,
+                                exact_distances(raw.queries.view(), raw.base.view(), dataset.metric,
+                                                raw.truth_ids, raw.truth_k, available_cores()),
+                                raw.base.rows());
   }
   dataset.base = std::move(raw.base);
   dataset.queries = std::move(raw.queries);

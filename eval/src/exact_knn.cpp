@@ -8,23 +8,24 @@
 #include <vector>
 
 #include "crinn/ann/exact_distance.h"
-#include "crinn/ann/knn_certificate.h"
-#include "crinn/ann/knn_rows.h"
+#include "crinn/ann/knn_frame.h"
 #include "crinn/base/error.h"
 #include "crinn/base/parallel.h"
 #include "crinn/base/progress.h"
 #include "crinn/eval/dataset.h"
 #include "exact_knn_kernel.h"
+#include "sources.h"
 
 namespace crinn::eval {
 namespace {
 
 using ann::KnnQuery;
+using ann::SerialGroup;
 using knn::kQueryRows;
-constexpr int kPanel = 2 * knn::kWidth;       // base rows of one tile
-constexpr int64_t kDepth = 256;               // dimensions of one tile: bounds the rounding chain
-constexpr int64_t kQueryBytes = 512 << 10;    // packed queries of one block: stay in L2
-constexpr int64_t kChunkBytes = 256ll << 20;  // packed base rows held at a time
+constexpr int kPanel = 2 * knn::kWidth;      // base rows of one tile
+constexpr int64_t kDepth = 256;              // dimensions of one tile: bounds the rounding chain
+constexpr int64_t kQueryBytes = 512 << 10;   // packed queries of one block: stay in L2
+constexpr int64_t kChunkBytes = 32ll << 20;  // packed base rows held at a time: few new pages
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -93,26 +94,31 @@ struct Chunk {
   std::vector<float> low, high, weight;
 };
 
+int64_t row_bytes(int64_t d) { return (d + 3) * int64_t{sizeof(float)}; }
+
+/// Work space beside the chunk: norms; survivors and the result; what threads pack and multiply.
+int64_t fixed_bytes(int64_t rows, int64_t d, int64_t queries, int k, int threads) {
+  return (rows + queries) * int64_t{sizeof(double)} +
+         queries * (3 * int64_t{k} + 64) * int64_t{sizeof(Survivor)} +
+         threads * query_block(d, queries, threads) * (d + kPanel) * int64_t{sizeof(float)};
+}
+
 /// Base rows of a chunk within `memory` bytes of work space; 0: no limit.
 int64_t plan_chunk(MatrixView<const float> base, int64_t queries, int k, int threads,
                    int64_t memory) {
-  const int64_t d = base.cols, row_bytes = (d + 3) * int64_t{sizeof(float)};
+  const int64_t each = row_bytes(base.cols);
   const int64_t all = round_up(base.rows, kPanel);
-  const int64_t usual = std::max<int64_t>(kPanel, kChunkBytes / row_bytes / kPanel * kPanel);
+  const int64_t usual = std::max<int64_t>(kPanel, kChunkBytes / each / kPanel * kPanel);
   if (memory == 0) return std::min(all, usual);
-  // Norms and units; survivors and the result; what threads pack and multiply.
-  const int64_t block = query_block(d, queries, threads);
-  const int64_t fixed = (base.rows + queries) * 2 * int64_t{sizeof(double)} +
-                        queries * (3 * int64_t{k} + 64) * int64_t{sizeof(Survivor)} +
-                        threads * block * (d + kPanel) * int64_t{sizeof(float)};
-  const int64_t least = fixed + kPanel * row_bytes;
+  const int64_t least = exact_knn_least(base.rows, base.cols, queries, k, threads);
   if (memory < least) {
     throw Error(ErrorCategory::kUsage,
                 fmt::format("exact_knn: {} bytes of memory are too little: the least here is {} "
                             "MiB beside the vectors",
                             memory, (least >> 20) + 1));
   }
-  return std::min({all, usual, (memory - fixed) / row_bytes / kPanel * kPanel});
+  const int64_t fixed = fixed_bytes(base.rows, base.cols, queries, k, threads);
+  return std::min({all, usual, (memory - fixed) / each / kPanel * kPanel});
 }
 
 class Search {
@@ -123,16 +129,20 @@ class Search {
         queries_(queries),
         k_(std::min<int64_t>(k, base.rows)),
         threads_(threads),
-        certificate_(metric, base.cols, std::min(base.cols, kDepth) + base.cols / kDepth + 2),
-        rows_(base, queries, metric, threads),
-        survivors_(static_cast<std::size_t>(queries.rows)) {}
+        frame_(ann::find_knn_frame({base}, {queries}, metric, ann::KnnFormat::kFp32, threads)),
+        encoder_(ann::fp32_encoder(metric, base.cols,
+                                   std::min(base.cols, kDepth) + base.cols / kDepth + 2, frame_)),
+        survivors_(static_cast<std::size_t>(queries.rows)) {
+    encoder_.mean = frame_.mean.data();
+  }
 
   /// The fp32 pass over all pairs, `chunk_rows` base rows at a time.
   void scan(int64_t chunk_rows) {
     const int64_t d = base_.cols;
     const int64_t block_rows = query_block(d, queries_.rows, threads_);
+    std::vector<float> encoded(static_cast<std::size_t>(d));
     for (int64_t q = 0; q < queries_.rows; ++q) {
-      survivors_[static_cast<std::size_t>(q)].start(certificate_.query(rows_.query_norm(q)), k_);
+      survivors_[static_cast<std::size_t>(q)].start(encode_query(q, encoded.data()), k_);
     }
     Chunk chunk;
     chunk.panels = HugeArray<float>(static_cast<std::size_t>(chunk_rows * d));
@@ -169,6 +179,10 @@ class Search {
   }
 
  private:
+  KnnQuery encode_query(int64_t q, float* out) const {
+    return encoder_.query_row(SerialGroup{}, queries_.row(q), reinterpret_cast<uint8_t*>(out));
+  }
+
   void pack_base(int64_t first, int64_t count, Chunk& chunk) {
     const int64_t d = base_.cols;
     parallel_for(threads_, (count + kPanel - 1) / kPanel, 8, [&](int64_t begin, int64_t end) {
@@ -181,7 +195,8 @@ class Search {
           chunk.low[at] = chunk.high[at] = chunk.weight[at] = 0;
           continue;
         }
-        const ann::KnnRow terms = rows_.base_row(first + j, certificate_, row.data());
+        const ann::KnnRow terms = encoder_.base_row(SerialGroup{}, base_.row(first + j),
+                                                    reinterpret_cast<uint8_t*>(row.data()));
         for (int64_t i = 0; i < d; ++i) panel[i * kPanel] = row[static_cast<std::size_t>(i)];
         chunk.low[at] = terms.low;
         chunk.high[at] = terms.high;
@@ -198,7 +213,7 @@ class Search {
     std::vector<float> row(static_cast<std::size_t>(d));
     Scratch scratch;
     for (int64_t q = begin; q < end; ++q) {
-      rows_.query_row(q, row.data());
+      encode_query(q, row.data());
       const int64_t m = q - begin;
       float* tile = packed.data() + m / kQueryRows * kQueryRows * d + m % kQueryRows;
       for (int64_t i = 0; i < d; ++i) tile[i * kQueryRows] = row[static_cast<std::size_t>(i)];
@@ -252,7 +267,7 @@ class Search {
     scratch.exact.clear();
     for (const Survivor& row : rows) {
       const double distance =
-          ann::exact_distance(queries_.row(q), base_.row(row.id), base_.cols, certificate_.metric);
+          ann::exact_distance(queries_.row(q), base_.row(row.id), base_.cols, encoder_.metric());
       scratch.exact.push_back({{distance, row.id}, row});
     }
     const auto by_distance_then_id = [](const auto& a, const auto& b) { return a.first < b.first; };
@@ -267,12 +282,16 @@ class Search {
   MatrixView<const float> base_, queries_;
   int64_t k_;
   int threads_;
-  ann::KnnCertificate certificate_;
-  ann::KnnRows rows_;
+  ann::KnnFrame frame_;
+  ann::KnnEncoder encoder_;
   std::vector<Survivors> survivors_;
 };
 
 }  // namespace
+
+int64_t exact_knn_least(int64_t rows, int64_t d, int64_t queries, int k, int threads) {
+  return fixed_bytes(rows, d, queries, k, threads) + kPanel * row_bytes(d);
+}
 
 GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
                       ann::Metric metric, int k, int threads, int64_t memory_bytes) {

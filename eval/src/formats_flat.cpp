@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
+#include "crinn/ann/knn_half.h"
 #include "sources.h"
 
 namespace crinn::eval {
@@ -24,8 +26,9 @@ struct Format {
 constexpr Format kFormats[] = {
     {".fvecs", Element::kF32, Format::kVecs}, {".bvecs", Element::kU8, Format::kVecs},
     {".ivecs", Element::kI32, Format::kVecs}, {".fbin", Element::kF32, Format::kBin},
-    {".u8bin", Element::kU8, Format::kBin},   {".i8bin", Element::kI8, Format::kBin},
-    {".ibin", Element::kI32, Format::kBin},   {".npy", Element::kF32, Format::kNpy},
+    {".f16bin", Element::kF16, Format::kBin}, {".u8bin", Element::kU8, Format::kBin},
+    {".i8bin", Element::kI8, Format::kBin},   {".ibin", Element::kI32, Format::kBin},
+    {".npy", Element::kF32, Format::kNpy},
 };
 
 const Format* format_of(const fs::path& path) {
@@ -81,9 +84,17 @@ void convert(const BinaryFile& file, int64_t row, const char* bytes, int64_t cou
   }
 }
 
+void convert_halves(const char* bytes, int64_t count, float* out) {
+  for (int64_t j = 0; j < count; ++j) {
+    uint16_t half;
+    std::memcpy(&half, bytes + j * int64_t{sizeof half}, sizeof half);
+    out[j] = ann::half_value(half);
+  }
+}
+
 /// One file holds everything: its last rows become the queries.
-void hold_out_queries(RawDataset& data, const std::string& file) {
-  const int64_t n = data.base.rows();
+void hold_out_queries(OpenDataset& data, const std::string& file) {
+  const int64_t n = data.base.rows;
   const int64_t queries = std::min<int64_t>(1000, n / 10);
   if (queries < 1) {
     throw Error(ErrorCategory::kData,
@@ -91,13 +102,8 @@ void hold_out_queries(RawDataset& data, const std::string& file) {
                             "file of queries: 'BASE,QUERIES'",
                             file, n));
   }
-  const auto copy_rows = [&](int64_t first, int64_t count) {
-    Matrix rows(count, data.base.cols());
-    std::copy_n(data.base.row(first), count * data.base.cols(), rows.row(0));
-    return rows;
-  };
-  data.queries = copy_rows(n - queries, queries);
-  data.base = copy_rows(0, n - queries);
+  data.base.rows = n - queries;
+  data.rest.queries = data.base.read(n - queries, queries);
 }
 
 }  // namespace
@@ -105,6 +111,7 @@ void hold_out_queries(RawDataset& data, const std::string& file) {
 int64_t element_bytes(Element element) {
   switch (element) {
     case Element::kF64: return 8;
+    case Element::kF16: return 2;
     case Element::kU8:
     case Element::kI8: return 1;
     default: return 4;
@@ -118,7 +125,7 @@ Layout layout_of(const BinaryFile& file, const fs::path& path) {
   if (!format) {
     throw Error(ErrorCategory::kUsage,
                 fmt::format("load_dataset: {}: the suffix is none of fvecs, bvecs, ivecs, fbin, "
-                            "u8bin, i8bin, ibin, npy",
+                            "f16bin, u8bin, i8bin, ibin, npy",
                             path.string()));
   }
   switch (format->kind) {
@@ -135,6 +142,7 @@ Matrix read_rows(const BinaryFile& file, const Layout& layout, int64_t first, in
     switch (layout.element) {
       case Element::kF32: return convert<float>(file, i, bytes, layout.cols, out);
       case Element::kF64: return convert<double>(file, i, bytes, layout.cols, out);
+      case Element::kF16: return convert_halves(bytes, layout.cols, out);
       case Element::kU8: return convert<uint8_t>(file, i, bytes, layout.cols, out);
       case Element::kI8: return convert<int8_t>(file, i, bytes, layout.cols, out);
       case Element::kI32: return convert<int32_t>(file, i, bytes, layout.cols, out);
@@ -144,10 +152,17 @@ Matrix read_rows(const BinaryFile& file, const Layout& layout, int64_t first, in
   return matrix;
 }
 
+RowSource open_matrix(const fs::path& path) {
+  const auto file = std::make_shared<const BinaryFile>(path);
+  const Layout layout = layout_of(*file, path);
+  return {layout.rows, layout.cols, [file, layout](int64_t first, int64_t count) {
+            return read_rows(*file, layout, first, count);
+          }};
+}
+
 Matrix read_matrix(const fs::path& path) {
-  const BinaryFile file(path);
-  const Layout layout = layout_of(file, path);
-  return read_rows(file, layout, 0, layout.rows);
+  const RowSource matrix = open_matrix(path);
+  return matrix.read(0, matrix.rows);
 }
 
 Layout vecs_layout(const BinaryFile& file, Element element) {
@@ -222,7 +237,7 @@ void read_truth(const fs::path& path, RawDataset& data) {
   });
 }
 
-RawDataset load_flat(std::string_view name) {
+OpenDataset open_flat(std::string_view name) {
   std::vector<std::string> files;
   for (std::string_view rest = name;;) {
     const std::size_t comma = rest.find(',');
@@ -235,13 +250,14 @@ RawDataset load_flat(std::string_view name) {
         ErrorCategory::kUsage,
         fmt::format("load_dataset: {}: {} files; at most BASE,QUERIES,TRUTH", name, files.size()));
   }
-  RawDataset data;
-  data.base = read_matrix(files[0]);
+  OpenDataset data;
+  data.name = fs::path(files[0]).stem().string();
+  data.base = open_matrix(files[0]);
   if (files.size() == 1) {
     hold_out_queries(data, files[0]);
   } else {
-    data.queries = read_matrix(files[1]);
-    if (files.size() == 3) read_truth(files[2], data);
+    data.rest.queries = read_matrix(files[1]);
+    if (files.size() == 3) read_truth(files[2], data.rest);
   }
   return data;
 }

@@ -8,7 +8,7 @@
 
 namespace crinn::eval {
 
-enum class Element { kF32, kF64, kU8, kI8, kI32 };
+enum class Element { kF32, kF64, kF16, kU8, kI8, kI32 };
 int64_t element_bytes(Element element);
 
 /// Where a file keeps a matrix: row i begins at offset + i * stride. Sizes are checked.
@@ -29,7 +29,7 @@ Layout layout_of(const BinaryFile& file, const std::filesystem::path& path);
 /// fp32 does not hold.
 Matrix read_rows(const BinaryFile& file, const Layout& layout, int64_t first, int64_t count);
 
-/// NumPy's npy, versions 1 to 3, C order; f4, f8, u1, i1, i4.
+/// NumPy's npy, versions 1 to 3, C order; f2, f4, f8, u1, i1, i4.
 Layout npy_layout(const BinaryFile& file);
 
 }  // namespace crinn::eval

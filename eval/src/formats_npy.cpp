@@ -28,6 +28,7 @@ std::string_view value_of(const BinaryFile& file, std::string_view header, std::
 std::optional<Element> element_of(std::string_view descr) {
   if (descr == "<f4") return Element::kF32;
   if (descr == "<f8") return Element::kF64;
+  if (descr == "<f2") return Element::kF16;
   if (descr == "|u1" || descr == "<u1") return Element::kU8;
   if (descr == "|i1" || descr == "<i1") return Element::kI8;
   if (descr == "<i4") return Element::kI32;
@@ -81,7 +82,7 @@ Layout npy_layout(const BinaryFile& file) {
   descr = end == std::string_view::npos ? descr.substr(0, 20) : descr.substr(1, end - 1);
   const std::optional<Element> element = element_of(descr);
   if (!element) {
-    file.fail(fmt::format("npy type '{}' is none of <f4, <f8, |u1, |i1, <i4", descr));
+    file.fail(fmt::format("npy type '{}' is none of <f2, <f4, <f8, |u1, |i1, <i4", descr));
   }
   layout.element = *element;
   if (!value_of(file, header, "fortran_order").starts_with("False")) {

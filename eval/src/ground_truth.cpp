@@ -6,28 +6,17 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "crinn/base/error.h"
 #include "crinn/base/files.h"
+#include "crinn/eval/defer_interrupt.h"
 #include "crinn/gpu/knn.h"
 #include "truth_distance.h"
+#include "truth_sources.h"
 
 namespace crinn::eval {
 namespace {
-
-/// The first k columns.
-GroundTruth truncate_columns(const GroundTruth& truth, int k) {
-  GroundTruth result;
-  result.queries = truth.queries;
-  result.k = k;
-  for (int64_t q = 0; q < truth.queries; ++q) {
-    const auto ids = truth.ids.begin() + q * truth.k;
-    const auto distances = truth.distances.begin() + q * truth.k;
-    result.ids.insert(result.ids.end(), ids, ids + k);
-    result.distances.insert(result.distances.end(), distances, distances + k);
-  }
-  return result;
-}
 
 void append(std::string& out, const void* data, std::size_t bytes) {
   out.append(static_cast<const char*>(data), bytes);
@@ -74,41 +63,79 @@ std::filesystem::path distances_path(const std::filesystem::path& path) {
 }  // namespace
 
 std::optional<TruthSource> parse_truth_source(std::string_view name) {
-  if (name == "auto") return TruthSource::kAuto;
-  if (name == "file") return TruthSource::kFile;
-  if (name == "cpu") return TruthSource::kCpu;
-  if (name == "gpu") return TruthSource::kGpu;
+  for (const TruthSource source :
+       {TruthSource::kAuto, TruthSource::kFile, TruthSource::kCpu, TruthSource::kGpu}) {
+    if (name == to_string(source)) return source;
+  }
   return std::nullopt;
 }
 
-void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
-                   const std::filesystem::path& cache_folder, const TruthResources& resources) {
+std::string_view to_string(TruthSource source) {
+  switch (source) {
+    case TruthSource::kAuto: return "auto";
+    case TruthSource::kFile: return "file";
+    case TruthSource::kCpu: return "cpu";
+    case TruthSource::kGpu: return "gpu";
+  }
+  return "unknown";
+}
+
+TruthSource resolve_source(TruthSource source, int stored_k, int k, std::string_view name) {
   if (k < 1) throw Error(ErrorCategory::kUsage, fmt::format("prepare_truth: k = {} is below 1", k));
   if (source == TruthSource::kAuto) {
-    source = dataset.truth.k >= k ? TruthSource::kFile : TruthSource::kCpu;
+    source = stored_k >= k ? TruthSource::kFile : TruthSource::kCpu;
   }
-  switch (source) {
-    case TruthSource::kAuto:
-    case TruthSource::kFile:
-      if (dataset.truth.k < k) {
-        throw Error(ErrorCategory::kData,
-                    fmt::format("prepare_truth: {} stores {} neighbours a query, k = {} are "
-                                "wanted; use --groundtruth cpu",
-                                dataset.name, dataset.truth.k, k));
-      }
-      if (dataset.truth.k > k) dataset.truth = truncate_columns(dataset.truth, k);
-      return;
-    case TruthSource::kCpu:
-      dataset.truth = cached_exact_knn(dataset, k, threads, cache_folder, resources.memory_bytes);
-      return;
-    case TruthSource::kGpu:
-      gpu::Neighbors found =
-          gpu::exact_knn(dataset.queries.view(), dataset.base.view(), dataset.metric, k,
-                         {resources.devices, resources.memory_bytes, gpu::KnnPath::kAuto});
-      spdlog::info("ground truth: {}", found.plan);
-      dataset.truth = {dataset.queries.rows(), k, std::move(found.ids), std::move(found.distances)};
-      return;
+  if (source == TruthSource::kFile && stored_k < k) {
+    throw Error(ErrorCategory::kData,
+                fmt::format("prepare_truth: {} stores {} neighbours a query, k = {} are wanted; "
+                            "use --groundtruth cpu",
+                            name, stored_k, k));
   }
+  return source;
+}
+
+GroundTruth truncate_columns(GroundTruth truth, int k) {
+  if (truth.k == k) return truth;
+  GroundTruth result;
+  result.queries = truth.queries;
+  result.k = k;
+  for (int64_t q = 0; q < truth.queries; ++q) {
+    const auto ids = truth.ids.begin() + q * truth.k;
+    const auto distances = truth.distances.begin() + q * truth.k;
+    result.ids.insert(result.ids.end(), ids, ids + k);
+    result.distances.insert(result.distances.end(), distances, distances + k);
+  }
+  return result;
+}
+
+TruthOrigin prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
+                          const std::filesystem::path& cache_folder,
+                          const TruthResources& resources) {
+  source = resolve_source(source, dataset.truth.k, k, dataset.name);
+  if (source == TruthSource::kFile) {
+    dataset.truth = truncate_columns(std::move(dataset.truth), k);
+    return {source, false};
+  }
+  const bool caches = !cache_folder.empty();
+  if (caches && !resources.recompute) {
+    auto known = read_cached_truth(cache_folder, dataset.content_hash, dataset.queries.rows(), k);
+    if (known) {
+      dataset.truth = *std::move(known);
+      return {source, true};
+    }
+  }
+  const MatrixView<const float> base = dataset.base.view(), queries = dataset.queries.view();
+  if (source == TruthSource::kGpu) {
+    gpu::Neighbors found =
+        gpu::exact_knn(queries, base, dataset.metric, k,
+                       {resources.devices, resources.memory_bytes, gpu::KnnPath::kAuto});
+    spdlog::info("ground truth: {}", found.plan);
+    dataset.truth = {queries.rows, k, std::move(found.ids), std::move(found.distances)};
+  } else {
+    dataset.truth = exact_knn(base, queries, dataset.metric, k, threads, resources.memory_bytes);
+  }
+  if (caches) cache_truth(cache_folder, dataset.content_hash, dataset.truth);
+  return {source, false};
 }
 
 void check_truth_suffix(const std::filesystem::path& path) {
@@ -124,6 +151,7 @@ void check_truth_suffix(const std::filesystem::path& path) {
 void write_ground_truth(const GroundTruth& truth, ann::Metric metric,
                         const std::filesystem::path& path) {
   check_truth_suffix(path);
+  const DeferInterrupt whole;
   const std::string suffix = path.extension().string();
   if (suffix == ".hdf5" || suffix == ".h5") {
     write_hdf5_truth(truth, metric, path);

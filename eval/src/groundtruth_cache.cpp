@@ -3,19 +3,37 @@
 #include <spdlog/spdlog.h>
 
 #include <cstring>
-#include <optional>
 #include <string>
 
 #include "crinn/base/error.h"
 #include "crinn/base/files.h"
 #include "crinn/base/hash.h"
-#include "crinn/eval/ground_truth.h"
+#include "crinn/eval/defer_interrupt.h"
+#include "truth_sources.h"
 
 namespace crinn::eval {
 namespace {
 
+namespace fs = std::filesystem;
 constexpr std::string_view kMagic = "CRINNGT1";  // the last character is the format's version
 constexpr std::size_t kDigest = 64;
+
+std::size_t places_of(int64_t queries, int k) {
+  return static_cast<std::size_t>(queries) * static_cast<std::size_t>(k);
+}
+
+/// Of a file without its digest.
+std::size_t body_bytes(int64_t queries, int k) {
+  return kMagic.size() + 2 * sizeof(int64_t) +
+         places_of(queries, k) * (sizeof(int64_t) + sizeof(double));
+}
+
+/// What follows the content hash in a file's name.
+std::string name_end(int k) { return fmt::format("-k{}-{}.truth", k, kMagic); }
+
+fs::path path_of(const fs::path& folder, std::string_view content_hash, int k) {
+  return folder / std::string(content_hash).append(name_end(k));
+}
 
 /// magic, i64 queries, i64 k, ids, distances, then the SHA-256 of all that in hexadecimal.
 std::string encode(const GroundTruth& truth) {
@@ -29,8 +47,7 @@ std::string encode(const GroundTruth& truth) {
 }
 
 std::optional<GroundTruth> decode(std::string_view bytes, int64_t queries, int k) {
-  const auto places = static_cast<std::size_t>(queries) * static_cast<std::size_t>(k);
-  const std::size_t body = kMagic.size() + 2 * sizeof(int64_t) + places * 16;
+  const std::size_t places = places_of(queries, k), body = body_bytes(queries, k);
   if (bytes.size() != body + kDigest || !bytes.starts_with(kMagic) ||
       sha256_hex(bytes.substr(0, body)) != bytes.substr(body)) {
     return std::nullopt;
@@ -47,27 +64,45 @@ std::optional<GroundTruth> decode(std::string_view bytes, int64_t queries, int k
 
 }  // namespace
 
-GroundTruth cached_exact_knn(const Dataset& dataset, int k, int threads,
-                             const std::filesystem::path& folder, int64_t memory_bytes) {
-  const std::filesystem::path path =
-      folder / fmt::format("{}-k{}-{}.truth", dataset.content_hash, k, kMagic);
+std::optional<GroundTruth> read_cached_truth(const fs::path& folder, std::string_view content_hash,
+                                             int64_t queries, int k) {
+  const fs::path path = path_of(folder, content_hash, k);
   std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) {
-    try {
-      if (auto truth = decode(read_file(path), dataset.queries.rows(), k)) return *std::move(truth);
-      spdlog::warn("{} is damaged: the ground truth is computed again", path.string());
-    } catch (const Error& error) {
-      spdlog::warn("{}: the ground truth is computed again", error.what());
-    }
-  }
-  GroundTruth truth = exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, k,
-                                threads, memory_bytes);
+  if (!fs::exists(path, ignored)) return std::nullopt;
   try {
-    write_file_atomic(path, encode(truth));
+    auto truth = decode(read_file(path), queries, k);
+    if (truth) {
+      spdlog::info("ground truth: from the cache, {}", path.string());
+    } else {
+      spdlog::warn("{} is damaged: the ground truth is computed again", path.string());
+    }
+    return truth;
+  } catch (const Error& error) {
+    spdlog::warn("{}: the ground truth is computed again", error.what());
+    return std::nullopt;
+  }
+}
+
+void cache_truth(const fs::path& folder, std::string_view content_hash, const GroundTruth& truth) {
+  try {
+    const std::string bytes = encode(truth);
+    const DeferInterrupt whole;
+    write_file_atomic(path_of(folder, content_hash, truth.k), bytes);
   } catch (const std::exception& error) {
     spdlog::warn("the ground truth is not cached: {}", error.what());
   }
-  return truth;
+}
+
+bool caches_truth_of(const fs::path& folder, int64_t queries, int k) {
+  std::error_code fault;
+  for (fs::directory_iterator at(folder, fault), end; !fault && at != end; at.increment(fault)) {
+    std::error_code unreadable;
+    if (at->path().string().ends_with(name_end(k)) &&
+        at->file_size(unreadable) == body_bytes(queries, k) + kDigest) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace crinn::eval

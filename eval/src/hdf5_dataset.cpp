@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <fstream>
+#include <limits>
+#include <memory>
 #include <vector>
 
 #include "crinn/eval/ground_truth.h"
@@ -15,12 +17,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Matrix read_rows(const h5::File& file, const char* dataset) {
-  const h5::Table table = file.table(dataset);
-  Matrix matrix(table.rows, table.cols);
-  file.read(table, H5T_NATIVE_FLOAT, matrix.row(0));
-  require_finite(matrix, fmt::format("{}: '{}'", file.name(), dataset));
-  return matrix;
+RowSource open_rows(const std::shared_ptr<const h5::File>& file, const char* dataset) {
+  const auto table = std::make_shared<const h5::Table>(file->table(dataset));
+  return {table->rows, table->cols, [file, table](int64_t first, int64_t count) {
+            Matrix matrix(count, table->cols);
+            file->read(*table, first, count, H5T_NATIVE_FLOAT, matrix.row(0));
+            require_finite(matrix, fmt::format("{}: '{}'", file->name(), table->name), first);
+            return matrix;
+          }};
 }
 
 void write_truth(const h5::File& file, const GroundTruth& truth, ann::Metric metric) {
@@ -37,37 +41,38 @@ void write_truth(const h5::File& file, const GroundTruth& truth, ann::Metric met
 
 }  // namespace
 
-RawDataset load_hdf5(const fs::path& path) {
-  const h5::File file = h5::File::open(path);
-  if (const std::string type = file.text_attribute("type"); !type.empty() && type != "dense") {
-    file.fail(fmt::format("type '{}' is not supported; dense is", type));
+OpenDataset open_hdf5(const fs::path& path) {
+  const auto file = std::make_shared<const h5::File>(h5::File::open(path));
+  if (const std::string type = file->text_attribute("type"); !type.empty() && type != "dense") {
+    file->fail(fmt::format("type '{}' is not supported; dense is", type));
   }
-  RawDataset data;
-  if (const std::string distance = file.text_attribute("distance"); !distance.empty()) {
-    data.metric = ann::parse_metric(distance);
-    if (!data.metric) {
-      file.fail(
+  OpenDataset data;
+  data.name = path.stem().string();
+  if (const std::string distance = file->text_attribute("distance"); !distance.empty()) {
+    data.rest.metric = ann::parse_metric(distance);
+    if (!data.rest.metric) {
+      file->fail(
           fmt::format("distance '{}' is none of euclidean, angular, inner-product", distance));
     }
   }
-  data.base = read_rows(file, "train");
-  data.queries = read_rows(file, "test");
-  const int64_t dimension = file.integer_attribute("dimension", data.base.cols());
-  if (dimension != data.base.cols()) {
-    file.fail(fmt::format("attribute dimension says {}, 'train' has {} columns", dimension,
-                          data.base.cols()));
+  data.base = open_rows(file, "train");
+  const RowSource queries = open_rows(file, "test");
+  data.rest.queries = queries.read(0, queries.rows);
+  const int64_t dimension = file->integer_attribute("dimension", data.base.cols);
+  if (dimension != data.base.cols) {
+    file->fail(fmt::format("attribute dimension says {}, 'train' has {} columns", dimension,
+                           data.base.cols));
   }
-  if (file.has("neighbors")) {
-    const h5::Table table = file.table("neighbors");
-    if (table.rows != data.queries.rows()) {
-      file.fail(
-          fmt::format("'neighbors' has {} rows for {} queries", table.rows, data.queries.rows()));
+  if (file->has("neighbors")) {
+    const h5::Table table = file->table("neighbors");
+    if (table.rows != queries.rows) {
+      file->fail(fmt::format("'neighbors' has {} rows for {} queries", table.rows, queries.rows));
     }
-    if (table.cols > std::numeric_limits<int>::max()) file.fail("'neighbors' is too wide");
-    data.truth_source = file.name();
-    data.truth_k = static_cast<int>(table.cols);
-    data.truth_ids.resize(static_cast<std::size_t>(table.rows * table.cols));
-    file.read(table, H5T_NATIVE_INT64, data.truth_ids.data());
+    if (table.cols > std::numeric_limits<int>::max()) file->fail("'neighbors' is too wide");
+    data.rest.truth_source = file->name();
+    data.rest.truth_k = static_cast<int>(table.cols);
+    data.rest.truth_ids.resize(static_cast<std::size_t>(table.rows * table.cols));
+    file->read(table, 0, table.rows, H5T_NATIVE_INT64, data.rest.truth_ids.data());
   }
   return data;
 }

@@ -64,6 +64,7 @@ bool File::has(const char* dataset) const {
 Table File::table(const char* dataset) const {
   if (!has(dataset)) fail(fmt::format("no dataset '{}'", dataset));
   Table table;
+  table.name = dataset;
   table.dataset =
       quietly([&] { return owned(H5Dopen2(file_.get(), dataset, H5P_DEFAULT), H5Dclose); });
   if (!table.dataset.valid()) fail(fmt::format("'{}' is not a dataset", dataset));
@@ -89,11 +90,23 @@ Table File::table(const char* dataset) const {
   return table;
 }
 
-void File::read(const Table& table, hid_t memory_type, void* out) const {
-  const herr_t status = quietly([&] {
-    return H5Dread(table.dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
+void File::read(const Table& table, int64_t first, int64_t count, hid_t memory_type,
+                void* out) const {
+  const herr_t status = quietly([&]() -> herr_t {
+    const hid_t id = table.dataset.get();
+    const hsize_t start[] = {static_cast<hsize_t>(first), 0};
+    const hsize_t shape[] = {static_cast<hsize_t>(count), static_cast<hsize_t>(table.cols)};
+    const Handle stored = owned(H5Dget_space(id), H5Sclose);
+    const Handle memory = owned(H5Screate_simple(2, shape, nullptr), H5Sclose);
+    if (H5Sselect_hyperslab(stored.get(), H5S_SELECT_SET, start, nullptr, shape, nullptr) < 0) {
+      return -1;
+    }
+    return H5Dread(id, memory_type, memory.get(), stored.get(), H5P_DEFAULT, out);
   });
-  if (status < 0) fail("a dataset cannot be read: the file is damaged or truncated");
+  if (status < 0) {
+    fail(fmt::format("'{}': rows {} to {} cannot be read: the file is damaged or truncated",
+                     table.name, first, first + count - 1));
+  }
 }
 
 std::string File::text_attribute(const char* attribute) const {
@@ -139,8 +152,10 @@ void File::write_array(const char* dataset, int rank, const hsize_t* shape, hid_
                        hid_t memory_type, const void* data) const {
   const herr_t status = quietly([&]() -> herr_t {
     const Handle space = owned(H5Screate_simple(rank, shape, nullptr), H5Sclose);
+    const Handle creation = owned(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    H5Pset_obj_track_times(creation.get(), false);
     const Handle handle = owned(H5Dcreate2(file_.get(), dataset, file_type, space.get(),
-                                           H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                                           H5P_DEFAULT, creation.get(), H5P_DEFAULT),
                                 H5Dclose);
     return handle.valid() ? H5Dwrite(handle.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data)
                           : -1;

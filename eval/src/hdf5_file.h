@@ -11,6 +11,7 @@
 
 /// The little of HDF5's C interface that the formats need, with owned handles and Errors that name
 /// the file and the object. Not for use from several threads at once: the library may lack locks.
+/// What is written holds no time: the same content is the same bytes.
 namespace crinn::eval::h5 {
 
 /// An owned hid_t of any kind.
@@ -38,6 +39,7 @@ class Handle {
 
 /// A two-dimensional numeric dataset.
 struct Table {
+  std::string name;
   Handle dataset;
   int64_t rows = 0, cols = 0;
 };
@@ -52,8 +54,8 @@ class File {
   /// Error unless the dataset is there, has two dimensions of a number class, and its size agrees
   /// with the bytes that the file stores for it.
   Table table(const char* dataset) const;
-  /// Reads the whole table, converted to `memory_type` (as H5T_NATIVE_FLOAT).
-  void read(const Table& table, hid_t memory_type, void* out) const;
+  /// Reads rows [first, first + count), converted to `memory_type` (as H5T_NATIVE_FLOAT).
+  void read(const Table& table, int64_t first, int64_t count, hid_t memory_type, void* out) const;
   /// The string attribute of the root group, or "" where there is none.
   std::string text_attribute(const char* attribute) const;
   /// The integer attribute of the root group, or `fallback`.

@@ -92,6 +92,7 @@ int run_build(int argc, char** argv) {
     const DeferInterrupt whole;
     make_parent(out);
     index->save(out);
+    note_results_written();
   }
   const auto bytes = std::filesystem::file_size(out);
   fmt::print(stderr, "{}: {} of {} ({} x {}, {}), built in {} on {} thread(s), {:.1f} MiB\n",
@@ -178,6 +179,7 @@ int run_search(int argc, char** argv) {
     const DeferInterrupt whole;
     make_parent(out);
     write_ground_truth(answers, index->metric(), out);
+    note_results_written();
   }
   if (json) {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <signal.h>
+#include "crinn/eval/defer_interrupt.h"
 
 namespace crinn::eval {
 
@@ -10,22 +10,7 @@ namespace crinn::eval {
 /// only when whole.
 void exit_on_interrupt();
 
-/// Holds SIGINT and SIGTERM back while results are written: all of them or none.
-class DeferInterrupt {
- public:
-  DeferInterrupt() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, &previous_);
-  }
-  ~DeferInterrupt() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
-  DeferInterrupt(const DeferInterrupt&) = delete;
-  DeferInterrupt& operator=(const DeferInterrupt&) = delete;
-
- private:
-  sigset_t previous_;
-};
+/// From here on the line does not say that nothing was written.
+void note_results_written();
 
 }  // namespace crinn::eval

@@ -35,6 +35,9 @@ constexpr const char* kExamples = R"(Examples:
   crinn-eval --dataset base.fbin,queries.fbin --groundtruth-only --gt-k 100 --verify 50
              --out groundtruth.neighbors.ibin
       100 neighbours a query for cuvs-bench; 50 queries are computed again and compared.
+  torchrun --no-python --nproc-per-node 8 crinn-eval --dataset base.fbin,queries.fbin
+             --gpu-groundtruth --groundtruth-only --out truth.ibin
+      Eight ranks with a GPU each, every one with an eighth of the base. The same file.
 
   crinn-eval build --dataset fashion-mnist --system champion --out index.crinn
   crinn-eval search --index index.crinn --queries fashion-mnist --k 10 --recall 0.95
@@ -155,8 +158,8 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
   app.set_version_flag("--version", "crinn-eval " CRINN_VERSION);
   app.add_option(
          "--dataset", options.dataset,
-         "A path (.hdf5, .fvecs, .bvecs, .fbin, .u8bin, .i8bin, .npy; BASE,QUERIES for flat "
-         "formats), a name looked up in $CRINN_DATA, fashion-mnist, or "
+         "A path (.hdf5, .fvecs, .bvecs, .fbin, .f16bin, .u8bin, .i8bin, .npy; BASE,QUERIES for "
+         "flat formats), a name looked up in $CRINN_DATA, fashion-mnist, or "
          "synthetic:n=..,d=..,clusters=..,metric=..,seed=..")
       ->required();
   app.add_option("--metric", options.metric,
@@ -170,8 +173,10 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
   app.add_option("--k", evaluate.k, "Neighbours a query")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  app.add_option("--groundtruth", truth,
-                 "Exact neighbours from: file, cpu, gpu, or auto (the file's, else the CPU's)")
+  app.add_option(
+         "--groundtruth", truth,
+         "Exact neighbours from: file, cpu, gpu, or auto (the file's, else the CPU's). What "
+         "cpu or gpu find is kept in --cache and serves both")
       ->check(CLI::IsMember({"auto", "file", "cpu", "gpu"}))
       ->capture_default_str();
   app.add_flag("--gpu-groundtruth", gpu_truth, "The same as --groundtruth gpu");
@@ -182,11 +187,22 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
       ->check(CLI::Range(1, 100000));
   app.add_option("--gt-memory", memory,
                  "Memory that finding neighbours may use, like 8GiB: of each device, or of the "
-                 "host beside the vectors");
+                 "host beside the vectors. With --groundtruth-only, a file's base that takes more "
+                 "than half of the latter, or without a limit of the host more than 4GiB, is read "
+                 "in slices, which then count as well");
+  app.add_flag("--gt-recompute", options.resources.recompute,
+               "Find the neighbours again, whatever --cache keeps");
   app.add_option("--devices", options.resources.devices,
                  "GPUs to share the base among, by number, like 0,1")
       ->delimiter(',')
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--rendezvous", options.rendezvous,
+                 "Where ranks that torchrun or srun started meet: HOST:PORT of rank 0, or a file "
+                 "that all see (srun needs it, or MASTER_ADDR and MASTER_PORT)");
+  app.add_option("--rank-timeout", options.rank_timeout,
+                 "Seconds that a rank waits for others that are alive")
+      ->check(CLI::Range(1, 604800))
       ->capture_default_str();
   app.add_option("--verify", options.verify,
                  "Compute N random queries' neighbours again, in fp64 on the CPU; exit 3 where "
@@ -234,12 +250,16 @@ std::optional<ToolOptions> parse_options(int argc, char** argv) {
   options.truth_threads = threads;
   if (options.truth_k == 0) options.truth_k = evaluate.k;
   if (!memory.empty()) options.resources.memory_bytes = parse_bytes("--gt-memory", memory);
-  if (app.count("--devices") > 0 && options.truth != TruthSource::kGpu) {
+  options.devices_given = app.count("--devices") > 0;
+  if (options.devices_given && options.truth != TruthSource::kGpu) {
     throw Error(ErrorCategory::kUsage,
                 "--devices: the CPU finds the neighbours; add --gpu-groundtruth");
   }
   if (!memory.empty() && options.truth == TruthSource::kFile) {
     throw Error(ErrorCategory::kUsage, "--gt-memory: --groundtruth file finds no neighbours");
+  }
+  if (options.resources.recompute && options.truth == TruthSource::kFile) {
+    throw Error(ErrorCategory::kUsage, "--gt-recompute: --groundtruth file finds no neighbours");
   }
   evaluate.keep_answers = !options.out.empty();
   if (band.size() == 2) evaluate.band_low = band[0], evaluate.band_high = band[1];

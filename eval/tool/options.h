@@ -26,7 +26,10 @@ struct ToolOptions {
   TruthSource truth = TruthSource::kAuto;
   int truth_k = 0;  ///< neighbours of the truth, at least evaluate.k
   TruthResources resources;
-  int64_t verify = 0;  ///< random queries whose truth is computed again
+  bool devices_given = false;
+  std::string rendezvous;       ///< of several ranks; empty: where their launcher says
+  int64_t rank_timeout = 3600;  ///< seconds that a rank waits for others
+  int64_t verify = 0;           ///< random queries whose truth is computed again
   bool truth_only = false;
   bool json = false;
   int64_t query_limit = 0;  ///< 0: all

@@ -47,7 +47,7 @@ int run(int argc, char** argv) {
     faiss::IndexFlatL2 index(d);
     index.add(n, data.base.row(0));
     std::vector<float> distances(static_cast<std::size_t>(nq) * static_cast<std::size_t>(k));
-    std::vector<faiss::idx_t> ids(distances.size());
+    std::vector<int64_t> ids(distances.size());  // what idx_t is in every version
     eval::GroundTruth truth;
     std::vector<double> ours, theirs, ratios;
     for (int round = -1; round < rounds; ++round) {  // the first one warms up

@@ -9,3 +9,4 @@ diff -u \
   <(awk 'NF == 3 && $2 != "-" {print $2}' <<<"$PACKAGES" | sort) \
   <(sed -n 's/^  - \([^ ]*=[^ ]*\)$/\1/p' "$root/environment.yml" | sort)
 grep -q "^torch==$TORCH_VERSION " <<<"$WHEELS"
+grep -q "^libraft-cu13==$RAFT_VERSION " <<<"$RAFT_WHEELS"

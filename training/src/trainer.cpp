@@ -204,6 +204,13 @@ CandidateRow Trainer::evaluate(const Decoded& decoded, Origin origin,
       const CandidateRow again = finish_row(row, measure(parts_.evaluator, triple, "quarantine"));
       if (again.reward < row.reward) row = again;
     }
+    // What only this data set is good to must not lead a whole phase astray.
+    if (row.outcome == harness::Outcome::kValid && row.ratio > state_.best_seen) {
+      if (const auto slower = regression(triple)) {
+        row = finish_row(std::move(row), {slower->measurement, measured.key, measured.seed, false});
+        row.evidence = slower->what;
+      }
+    }
   }
   archive_row(row, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   return row;

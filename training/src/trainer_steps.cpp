@@ -282,21 +282,23 @@ void Trainer::log_step(std::span<const CandidateRow> rows, Metrics extra, double
       100 * valid / count, state_.best_seen, format_duration(seconds), left));
 }
 
-std::string Trainer::regression(const harness::Triple& triple) {
+std::optional<Trainer::Regression> Trainer::regression(const harness::Triple& triple) {
   for (const Guard& guard : parts_.guards) {
-    const harness::Measurement m = measure(guard.evaluator(), triple, "guard").measurement;
+    harness::Measurement m = measure(guard.evaluator(), triple, "guard").measurement;
     if (!m.valid()) {
-      return fmt::format("{} on {}: {}", harness::to_string(m.outcome), guard.name,
-                         m.evidence.substr(0, m.evidence.find('\n')));
+      std::string what = fmt::format("{} on {}: {}", harness::to_string(m.outcome), guard.name,
+                                     m.evidence.substr(0, m.evidence.find('\n')));
+      return Regression{std::move(m), std::move(what)};
     }
     const eval::Interval ratio =
         eval::assess(m, config_.judge.band_low, config_.judge.band_high).auc_ratio;
     if (!(ratio.estimate >= 1 - config_.confirm.regression_limit)) {
-      return fmt::format("{} on {}", format_ratio(ratio.estimate, ratio.low, ratio.high),
-                         guard.name);
+      return Regression{
+          std::move(m),
+          fmt::format("{} on {}", format_ratio(ratio.estimate, ratio.low, ratio.high), guard.name)};
     }
   }
-  return "";
+  return std::nullopt;
 }
 
 /// The best candidates of the phase are measured again with a fresh seed; the best of these becomes
@@ -335,9 +337,9 @@ void Trainer::select_winner() {
         !(gain > config_.grpo.noise_tolerance * error)) {
       continue;
     }
-    if (const std::string why = regression(triple); !why.empty()) {
+    if (const auto slower = regression(triple)) {
       parts_.log.say(
-          fmt::format("{}: #{} is not taken: {}", harness::to_string(role), row.id, why));
+          fmt::format("{}: #{} is not taken: {}", harness::to_string(role), row.id, slower->what));
       continue;
     }
     state_.best[static_cast<std::size_t>(role)] = row.id;

@@ -13,8 +13,7 @@ constexpr const char* kReason =
 
 DeviceStatus device_status(int /*device*/) { return {false, "", kReason}; }
 
-Neighbors exact_knn(MatrixView<const float>, MatrixView<const float>, ann::Metric, int,
-                    const KnnOptions&) {
+Neighbors exact_knn(const KnnMatrix&, const KnnMatrix&, ann::Metric, int, const KnnOptions&) {
   throw Error(ErrorCategory::kDevice, std::string("gpu::exact_knn: ") + kReason);
 }
 

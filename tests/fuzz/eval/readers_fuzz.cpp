@@ -12,16 +12,18 @@
 #include "crinn/base/files.h"
 #include "crinn/base/rng.h"
 #include "crinn/eval/dataset.h"
+#include "crinn/eval/streamed_truth.h"
 
 /// One input: a byte that chooses the format, then the file. A reader may refuse it with an Error
-/// that names the file, or load it; nothing else. LLVMFuzzerTestOneInput is libFuzzer's entry; the
-/// test below drives it with a seeded mutator, so that every run does the same.
+/// that names the file, or load it, at once and in slices alike; nothing else.
+/// LLVMFuzzerTestOneInput is libFuzzer's entry; the test below drives it with a seeded mutator, so
+/// that every run does the same.
 namespace {
 
 using namespace crinn;  // NOLINT: a program of one file
 
-constexpr const char* kFiles[] = {"f.fvecs", "f.bvecs", "f.ivecs", "f.fbin", "f.u8bin",
-                                  "f.i8bin", "f.ibin",  "f.npy",   "truth",  "f.gz"};
+constexpr const char* kFiles[] = {"f.fvecs", "f.bvecs", "f.ivecs", "f.fbin", "f.u8bin", "f.i8bin",
+                                  "f.ibin",  "f.npy",   "truth",   "f.gz",   "f.f16bin"};
 
 struct Folder {
   TemporaryFolder root{"crinn-fuzz"};
@@ -51,6 +53,11 @@ void load(const Folder& folder, std::size_t choice, const std::string& content) 
     const int64_t values = (dataset.base.rows() + dataset.queries.rows()) * dataset.base.cols();
     if (values > static_cast<int64_t>(content.size())) {
       throw std::logic_error("more values than the file has bytes");
+    }
+    eval::StreamedTruth streamed(folder / file.c_str(), "", 0);
+    streamed.set_slice_rows(5);
+    if (streamed.content_hash() != dataset.content_hash) {
+      throw std::logic_error("other values in slices than at once");
     }
   }
 }
@@ -106,6 +113,7 @@ std::vector<std::string> seeds() {
       npy(1, npy_header("<f4", "(24, 2)"), bytes(flat)),
       vecs<int32_t>({{0, 1}, {2, 0}}),
       gzip(std::string("\0\0\x8\x3\0\0\0\x18\0\0\0\1\0\0\0\2", 16) + std::string(48, 'a')),
+      bin<uint32_t>(24, 2, halves(flat)),
   };
   for (std::size_t i = 0; i < files.size(); ++i) files[i].insert(0, 1, static_cast<char>(i));
   files.push_back(std::string(1, '\x8') + bin<uint32_t, int32_t>(2, 2, {0, 1, 2, 0}));

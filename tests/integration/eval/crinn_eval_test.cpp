@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -158,6 +159,7 @@ TEST(CrinnEval, RefusesBadInputWithItsExitCodeAndTheNamesThatExist) {
       {{"--dataset", kData, "--gt-k", "2001"}, 2, "--gt-k: 2001 neighbours of 2000"},
       {{"--dataset", kData, "--gt-memory", "8GB"}, 2, "--gt-memory: '8GB' is no size"},
       {{"--dataset", kData, "--groundtruth", "cpu", "--gt-memory", "1KiB"}, 2, "the least here is"},
+      {{"--dataset", kData, "--groundtruth", "file", "--gt-recompute"}, 2, "--gt-recompute"},
       {{"--dataset", kData, "--devices", "0,x"}, 2, "--devices"},
       {{"--dataset", kData, "--devices", "0,1"}, 2, "--devices: the CPU finds the neighbours"},
       {{"--dataset", kData, "--no-such-flag"}, 2, "--no-such-flag"},
@@ -189,7 +191,7 @@ TEST(CrinnEval, GpuAndCpuWriteIdenticalFiles) {
       const std::string file = (folder.path() / source).concat("-").concat(name).string();
       const ProcessResult result =
           crinn_eval({"--dataset", kData, "--groundtruth", source, "--groundtruth-only", "--gt-k",
-                      "100", "--verify", "10", "--out", file},
+                      "100", "--verify", "10", "--gt-recompute", "--out", file},
                      folder);
       if (source == "gpu" && result.exit_code == 4) GTEST_SKIP() << result.err;
       ASSERT_EQ(result.exit_code, 0) << result.err;
@@ -225,31 +227,114 @@ TEST(CrinnEval, WritesAndVerifiesAPairForCuvsBench) {
             8u + 200 * 25 * 4);
 }
 
-TEST(CrinnEval, StreamsABaseThatItsMemoryDoesNotHold) {
+TEST(CrinnEval, TakesTheTruthFromTheCacheUnlessToldNotTo) {
   const TemporaryFolder folder;
-  const Dataset dataset =
-      load_dataset("synthetic:n=9000,d=64,clusters=5,metric=ip,seed=5,queries=200");
+  const std::string file = (folder.path() / "truth.ibin").string();
+  std::vector<std::string> arguments = {"--dataset", kData,    "--groundtruth-only", "--out",
+                                        file,        "--json", "--verify",           "200"};
+  std::string first;
+  for (const bool cached : {false, true}) {
+    const ProcessResult result = crinn_eval(arguments, folder);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(nlohmann::json::parse(result.out).at("cached"), cached);
+    EXPECT_EQ(result.err.find("from the cache") != std::string::npos, cached) << result.err;
+    if (!cached) first = read_file(file);
+    EXPECT_EQ(read_file(file), first);
+  }
+  arguments.push_back("--gt-recompute");
+  const ProcessResult again = crinn_eval(arguments, folder);
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(nlohmann::json::parse(again.out).at("cached"), false);
+  EXPECT_EQ(read_file(file), first);
+}
+
+/// A data set in files of both kinds: "BASE,QUERIES" and HDF5.
+std::vector<std::string> save_files(const Dataset& dataset, const std::filesystem::path& folder) {
   const auto save = [&](const char* name, const Matrix& rows) {
     const uint32_t header[] = {static_cast<uint32_t>(rows.rows()),
                                static_cast<uint32_t>(rows.cols())};
     std::string bytes(reinterpret_cast<const char*>(header), sizeof header);
     bytes.append(reinterpret_cast<const char*>(rows.row(0)),
                  static_cast<std::size_t>(rows.rows() * rows.cols()) * sizeof(float));
-    write_file_atomic(folder.path() / name, bytes);
-    return (folder.path() / name).string();
+    write_file_atomic(folder / name, bytes);
+    return (folder / name).string();
   };
-  const std::string names = save("b.fbin", dataset.base) + "," + save("q.fbin", dataset.queries);
-  const auto truth_of = [&](const std::string& name, const std::string& memory) {
-    const std::string file = (folder.path() / name).string();
-    const ProcessResult result =
-        crinn_eval({"--dataset", names, "--metric", "ip", "--groundtruth-only", "--out", file,
-                    "--gt-memory", memory, "--verify", "3"},
-                   folder);
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    EXPECT_EQ(result.err.find("slices") != std::string::npos, memory == "4MiB") << result.err;
-    return result.exit_code == 0 ? read_file(file) : std::string();
-  };
-  EXPECT_EQ(truth_of("a.ibin", "4MiB"), truth_of("b.ibin", "1GiB"));
+  const std::string hdf5 = (folder / "set.hdf5").string();
+  write_hdf5(dataset, hdf5);
+  return {save("b.fbin", dataset.base) + "," + save("q.fbin", dataset.queries), hdf5};
+}
+
+TEST(CrinnEval, StreamsABaseThatItsMemoryDoesNotHoldToTheSameBytes) {
+  const TemporaryFolder folder;
+  const Dataset dataset =
+      load_dataset("synthetic:n=9000,d=64,clusters=5,metric=ip,seed=5,queries=200");
+  const std::vector<std::string> suffixes = {".hdf5", ".h5", ".ibin", ".bin", ".neighbors.ibin"};
+  std::vector<std::string> expected(suffixes.size());
+  for (const std::string& name : save_files(dataset, folder.path())) {
+    for (const std::string& memory : {std::string("1GiB"), std::string("4MiB")}) {
+      for (std::size_t i = 0; i < suffixes.size(); ++i) {
+        SCOPED_TRACE(name + ", " + memory + ", " + suffixes[i]);
+        const std::string file = (folder.path() / "truth").concat(suffixes[i]).string();
+        const ProcessResult result =
+            crinn_eval({"--dataset", name, "--metric", "ip", "--groundtruth-only", "--out", file,
+                        "--gt-memory", memory, "--verify", "3", "--gt-recompute"},
+                       folder);
+        ASSERT_EQ(result.exit_code, 0) << result.err;
+        EXPECT_EQ(result.err.find("read in ") != std::string::npos, memory == "4MiB") << result.err;
+        EXPECT_NE(result.err.find("3 of 3 queries agree"), std::string::npos) << result.err;
+        std::string content = read_file(file);
+        if (suffixes[i] == ".neighbors.ibin") {
+          content += read_file((folder.path() / "truth.distances.fbin").string());
+        }
+        if (expected[i].empty()) expected[i] = content;
+        EXPECT_TRUE(content == expected[i]);
+      }
+    }
+  }
+}
+
+TEST(CrinnEval, SharesTheCacheBetweenABaseInMemoryAndInSlices) {
+  const TemporaryFolder folder;
+  const Dataset dataset =
+      load_dataset("synthetic:n=9000,d=64,clusters=5,metric=angular,seed=5,queries=200");
+  const std::string file = (folder.path() / "truth.ibin").string();
+  bool cached = false;
+  for (const std::string& name : save_files(dataset, folder.path())) {
+    for (const std::string& memory : {std::string("4MiB"), std::string("1GiB")}) {
+      const ProcessResult result =
+          crinn_eval({"--dataset", name, "--metric", "angular", "--groundtruth-only", "--out", file,
+                      "--gt-memory", memory, "--json"},
+                     folder);
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_EQ(nlohmann::json::parse(result.out).at("cached"), cached) << name << ", " << memory;
+      cached = true;
+    }
+  }
+}
+
+TEST(CrinnEval, NamesTheLeastMemoryOfSlices) {
+  const TemporaryFolder folder;
+  const Dataset dataset =
+      load_dataset("synthetic:n=30000,d=64,clusters=5,metric=l2,seed=5,queries=200");
+  const std::string file = (folder.path() / "truth.ibin").string();
+  for (const std::string& name : save_files(dataset, folder.path())) {
+    const auto run_within = [&](const std::string& memory) {
+      return crinn_eval({"--dataset", name, "--groundtruth-only", "--out", file, "--gt-memory",
+                         memory, "--metric", "l2"},
+                        folder);
+    };
+    const ProcessResult refused = run_within("20KiB");
+    EXPECT_EQ(refused.exit_code, 2) << refused.err;
+    EXPECT_FALSE(std::filesystem::exists(file));
+    constexpr std::string_view kSays = "the least here is ";
+    const std::size_t at = refused.err.find(kSays);
+    ASSERT_NE(at, std::string::npos) << refused.err;
+    const ProcessResult least =
+        run_within(std::to_string(std::stoi(refused.err.substr(at + kSays.size()))) + "MiB");
+    EXPECT_EQ(least.exit_code, 0) << least.err;
+    EXPECT_NE(least.err.find("slices"), std::string::npos) << least.err;
+    std::filesystem::remove(file);
+  }
 }
 
 TEST(CrinnEval, ExitsWith3WhereStoredTruthIsNotTheNearest) {
@@ -283,42 +368,100 @@ TEST(CrinnEval, HelpShowsExamplesAndVersionItsNumber) {
   EXPECT_EQ(run_process({CRINN_EVAL_PATH, "--version"}).out, "crinn-eval " CRINN_VERSION "\n");
 }
 
-TEST(CrinnEval, CtrlCLeavesNothingHalfWritten) {
-  const TemporaryFolder folder;
-  const std::string out = (folder.path() / "report").string();
-  const std::string cache = (folder.path() / "cache").string();
+/// How a run ended that was interrupted.
+struct Interrupted {
+  bool sent = false;
+  int status = 0;  ///< as waitpid() gives it
+  std::string text;
+};
+
+/// Sends `signal` as soon as the output holds `trigger`.
+Interrupted interrupt_at(const std::string& trigger, int signal,
+                         std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), CRINN_EVAL_PATH);
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  Interrupted result;
   int pipe_ends[2];
-  ASSERT_EQ(pipe(pipe_ends), 0);
+  EXPECT_EQ(pipe(pipe_ends), 0);
   const pid_t child = fork();
   if (child == 0) {
     dup2(pipe_ends[1], STDERR_FILENO);
     dup2(pipe_ends[1], STDOUT_FILENO);
     close(pipe_ends[0]);
-    execl(CRINN_EVAL_PATH, "crinn-eval", "--dataset", kData.c_str(), "--seconds", "600", "--out",
-          out.c_str(), "--cache", cache.c_str(), nullptr);
+    execv(argv[0], argv.data());
     _exit(127);
   }
   close(pipe_ends[1]);
-  std::string text;
   char buffer[512];
   ssize_t got = 0;
-  bool sent = false;
   while ((got = read(pipe_ends[0], buffer, sizeof buffer)) > 0) {
-    text.append(buffer, static_cast<std::size_t>(got));
-    if (!sent && text.find("judging") != std::string::npos) {
-      kill(child, SIGINT);
-      sent = true;
+    result.text.append(buffer, static_cast<std::size_t>(got));
+    if (!result.sent && result.text.find(trigger) != std::string::npos) {
+      kill(child, signal);
+      result.sent = true;
     }
   }
   close(pipe_ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 4) GTEST_SKIP() << text;
-  ASSERT_TRUE(sent) << text;
-  ASSERT_TRUE(WIFEXITED(status)) << text;
-  EXPECT_EQ(WEXITSTATUS(status), 130) << text;
-  EXPECT_NE(text.find("interrupted"), std::string::npos) << text;
+  waitpid(child, &result.status, 0);
+  return result;
+}
+
+TEST(CrinnEval, CtrlCLeavesNothingHalfWritten) {
+  const TemporaryFolder folder;
+  const std::string out = (folder.path() / "report").string();
+  const Interrupted run = interrupt_at("judging", SIGINT,
+                                       {"--dataset", kData, "--seconds", "600", "--out", out,
+                                        "--cache", (folder.path() / "cache").string()});
+  if (WIFEXITED(run.status) && WEXITSTATUS(run.status) == 4) GTEST_SKIP() << run.text;
+  ASSERT_TRUE(run.sent) << run.text;
+  ASSERT_TRUE(WIFEXITED(run.status)) << run.text;
+  EXPECT_EQ(WEXITSTATUS(run.status), 130) << run.text;
+  EXPECT_NE(run.text.find("interrupted, no results"), std::string::npos) << run.text;
   EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(CrinnEval, CtrlCWhileABaseIsStreamedLeavesNothingHalfWritten) {
+  const TemporaryFolder folder;
+  // Far more slices than are searched before the signal comes: seconds on any machine.
+  const Dataset dataset =
+      load_dataset("synthetic:n=60000,d=64,clusters=5,metric=l2,seed=5,queries=2000");
+  const std::vector<std::string> names = save_files(dataset, folder.path());
+  const std::string out = (folder.path() / "out" / "truth.neighbors.ibin").string();
+  const std::string cache = (folder.path() / "cache").string();
+  for (const std::string& name : names) {
+    for (const int signal : {SIGINT, SIGTERM}) {
+      const Interrupted run = interrupt_at(
+          "slices", signal,
+          {"--dataset", name, "--metric", "l2", "--groundtruth-only", "--out", out, "--gt-memory",
+           "24MiB", "--gt-k", "100", "--k", "10", "--threads", "1", "--cache", cache});
+      ASSERT_TRUE(run.sent) << run.text;
+      ASSERT_TRUE(WIFEXITED(run.status)) << run.text;
+      EXPECT_EQ(WEXITSTATUS(run.status), 128 + signal) << run.text;
+      EXPECT_NE(run.text.find("interrupted, no results"), std::string::npos) << run.text;
+      EXPECT_FALSE(std::filesystem::exists(folder.path() / "out"));
+      EXPECT_FALSE(std::filesystem::exists(cache));
+    }
+  }
+}
+
+TEST(CrinnEval, CtrlCDuringVerificationKeepsWhatWasWritten) {
+  const TemporaryFolder folder;
+  const Dataset dataset =
+      load_dataset("synthetic:n=60000,d=64,clusters=5,metric=l2,seed=5,queries=500");
+  const std::string name = save_files(dataset, folder.path()).front();
+  const std::string out = (folder.path() / "out" / "truth.ibin").string();
+  const Interrupted run = interrupt_at(
+      "exact neighbours of", SIGINT,
+      {"--dataset", name, "--metric", "l2", "--groundtruth-only", "--out", out, "--gt-memory",
+       "8MiB", "--threads", "1", "--verify", "500", "--cache", (folder.path() / "cache").string()});
+  ASSERT_TRUE(run.sent) << run.text;
+  ASSERT_TRUE(WIFEXITED(run.status)) << run.text;
+  EXPECT_EQ(WEXITSTATUS(run.status), 130) << run.text;
+  EXPECT_NE(run.text.find("what was written is whole"), std::string::npos) << run.text;
+  EXPECT_EQ(std::filesystem::file_size(out), 8u + 500 * 10 * 8);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path() / "out"), {}), 1);
 }
 
 }  // namespace

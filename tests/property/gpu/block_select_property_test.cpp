@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "../eval/knn_cases.h"
-#include "crinn/ann/knn_rows.h"
+#include "crinn/ann/knn_frame.h"
 
 namespace crinn::gpu {
 namespace {
@@ -26,15 +26,16 @@ struct HostBlock {
 /// What the device does for one query, by `threads` host threads: products in pieces that double,
 /// chunks that are settled, like the kernel's launches.
 std::vector<Waiting> search(const knn_cases::Case& input, ann::Metric metric,
-                            const ann::KnnRows& rows, int64_t q, int64_t chunk, int threads) {
-  const ann::KnnCertificate certificate(metric, input.d, input.d + 2);
+                            const ann::KnnEncoder& encoder, int64_t q, int64_t chunk, int threads) {
   const auto d = static_cast<std::size_t>(input.d);
   std::vector<float> query(d), row(d);
-  rows.query_row(q, query.data());
+  const auto bytes = [](std::vector<float>& of) { return reinterpret_cast<uint8_t*>(of.data()); };
+  const ann::SerialGroup alone;
+  const ann::KnnQuery bounds = encoder.query_row(alone, input.query_view().row(q), bytes(query));
   std::vector<ann::KnnRow> terms;
   std::vector<float> products;
   for (int64_t i = 0; i < input.n; ++i) {
-    terms.push_back(rows.base_row(i, certificate, row.data()));
+    terms.push_back(encoder.base_row(alone, input.base_view().row(i), bytes(row)));
     float sum = 0;
     for (std::size_t j = 0; j < d; ++j) sum += query[j] * row[j];
     products.push_back(sum);
@@ -49,7 +50,7 @@ std::vector<Waiting> search(const knn_cases::Case& input, ann::Metric metric,
   std::vector<Waiting> first(static_cast<std::size_t>(selection.capacity));
   std::vector<Waiting> second(first.size());
   selection.state = {std::numeric_limits<float>::infinity(), 0, 0};
-  selection.query = certificate.query(rows.query_norm(q));
+  selection.query = bounds;
   selection.rows = first.data();
   selection.spare = second.data();
   std::barrier barrier(threads);
@@ -79,9 +80,12 @@ void expect_naive(const knn_cases::Case& input, ann::Metric metric, int64_t chun
   SCOPED_TRACE(input.name + ", " + std::string(to_string(metric)) + ", chunks of " +
                std::to_string(chunk));
   const knn_cases::Answer expected = knn_cases::naive(input, metric);
-  const ann::KnnRows rows(input.base_view(), input.query_view(), metric, 1);
+  const ann::KnnFrame frame = ann::find_knn_frame({input.base_view()}, {input.query_view()}, metric,
+                                                  ann::KnnFormat::kFp32, 1);
+  ann::KnnEncoder encoder = ann::fp32_encoder(metric, input.d, input.d + 2, frame);
+  encoder.mean = frame.mean.data();
   for (int64_t q = 0; q < input.nq; ++q) {
-    const std::vector<Waiting> found = search(input, metric, rows, q, chunk, threads);
+    const std::vector<Waiting> found = search(input, metric, encoder, q, chunk, threads);
     ASSERT_EQ(static_cast<int64_t>(found.size()), std::min<int64_t>(input.k, input.n));
     for (std::size_t j = 0; j < found.size(); ++j) {
       const std::size_t at = static_cast<std::size_t>(q * input.k) + j;

@@ -4,8 +4,7 @@
 #include <limits>
 
 #include "../eval/knn_cases.h"
-#include "crinn/ann/knn_half.h"
-#include "crinn/ann/knn_rows.h"
+#include "crinn/ann/knn_frame.h"
 #include "host_lanes.h"
 
 namespace crinn::ann {
@@ -52,22 +51,32 @@ float product(const std::vector<uint16_t>& a, const std::vector<uint16_t>& b) {
 /// The bounds of every row, shifted by its exact distance, must have a point in common: the
 /// query's constant.
 void check_bounds(const knn_cases::Case& input, Metric metric) {
-  const KnnRows rows(input.base_view(), input.query_view(), metric, 1, KnnFormat::kFp16);
-  const KnnCertificate certificate = KnnCertificate::fp16(metric, input.d);
-  std::vector<uint16_t> query(static_cast<std::size_t>(input.d)), row(query.size());
+  const KnnFrame frame =
+      find_knn_frame({input.base_view()}, {input.query_view()}, metric, KnnFormat::kFp16, 1);
+  KnnEncoder encoder = fp16_encoder(metric, input.d, frame);
+  encoder.mean = frame.mean.data();
+  std::vector<uint16_t> query(static_cast<std::size_t>(encoder.row_bytes / 2)), row(query.size());
   for (int64_t q = 0; q < input.nq; ++q) {
-    const KnnQuery bounds = rows.query_row(q, certificate, query.data());
-    if (std::isnan(bounds.slope)) continue;
-    const double scales = rows.base_scale() * rows.query_scale(q);
+    const float* raw = input.query_view().row(q);
+    const KnnQuery bounds =
+        encoder.query_row(SerialGroup{}, raw, reinterpret_cast<uint8_t*>(query.data()));
+    if (!is_held(bounds)) continue;
+    // The norm decides between two powers of two: computed as the encoder does.
+    const double length = std::sqrt(exact_dot(raw, raw, input.d));
+    const double unit = metric != Metric::kCosine ? 1 : length > 0 ? 1 / length : 0;
+    const double norm = std::sqrt(detail::lane_sum(input.d, [=](int64_t j, double acc) {
+      return std::fma(raw[j] * unit, raw[j] * unit, acc);
+    }));
+    const double scales = encoder.scale * encoder.query_scale(norm);
     const double factor = metric == Metric::kInnerProduct ? scales : scales / 2;
     double low = -std::numeric_limits<double>::infinity();
     double high = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < input.n; ++i) {
-      const KnnRow terms = rows.base_row(i, certificate, row.data());
-      if (std::isnan(terms.low)) continue;
+      const KnnRow terms = encoder.base_row(SerialGroup{}, input.base_view().row(i),
+                                            reinterpret_cast<uint8_t*>(row.data()));
+      if (!is_held(terms)) continue;
       const float acc = product(query, row);
-      const double exact = factor * exact_distance(input.query_view().row(q),
-                                                   input.base_view().row(i), input.d, metric);
+      const double exact = factor * exact_distance(raw, input.base_view().row(i), input.d, metric);
       low = std::max(low, knn_lower(terms, bounds, acc) - bounds.slack - exact);
       high = std::min(high, knn_upper(terms, bounds, acc) + bounds.slack - exact);
     }

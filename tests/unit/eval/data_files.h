@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "crinn/ann/knn_half.h"
 #include "crinn/base/error.h"
 
 /// Files of every vector format, made byte by byte from the formats' definitions.
@@ -22,6 +23,13 @@ std::string bytes(const std::vector<T>& values) {
 template <class T>
 std::string bytes(T value) {
   return bytes(std::vector<T>{value});
+}
+
+/// IEEE binary16, as bits.
+inline std::vector<uint16_t> halves(const std::vector<float>& values) {
+  std::vector<uint16_t> out;
+  for (const float value : values) out.push_back(ann::half_bits(value));
+  return out;
 }
 
 inline std::filesystem::path save(const std::filesystem::path& path, const std::string& content) {

@@ -5,17 +5,21 @@
 #include <hdf5.h>
 #include <zlib.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <thread>
 
 #include "crinn/base/files.h"
 #include "crinn/eval/ground_truth.h"
 #include "data_files.h"
+#include "raw_hdf5.h"
 
 namespace crinn::eval {
 namespace {
 
 using data_files::expect_error;
+using data_files::RawHdf5;
 
 constexpr const char* kSpec = "synthetic:n=300,d=9,clusters=4,metric=angular,seed=7,queries=20";
 
@@ -34,46 +38,6 @@ class Environment {
 
  private:
   const char* name_;
-};
-
-/// An HDF5 file made with the plain C interface: what other programs may write.
-class RawHdf5 {
- public:
-  explicit RawHdf5(const std::filesystem::path& path)
-      : file_(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {}
-  ~RawHdf5() { H5Fclose(file_); }
-
-  void table(const char* name, hsize_t rows, hsize_t cols, hid_t file_type,
-             const std::vector<double>& values) {
-    const hsize_t shape[] = {rows, cols};
-    const hid_t space = H5Screate_simple(2, shape, nullptr);
-    const hid_t create = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_chunk(create, 2, shape);
-    H5Pset_shuffle(create);
-    H5Pset_deflate(create, 6);
-    const hid_t set = H5Dcreate2(file_, name, file_type, space, H5P_DEFAULT, create, H5P_DEFAULT);
-    if (!values.empty()) {
-      H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
-    }
-    H5Dclose(set);
-    H5Pclose(create);
-    H5Sclose(space);
-  }
-
-  /// A fixed-length string, as netCDF or MATLAB write it.
-  void attribute(const char* name, const std::string& text) {
-    const hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, text.size() + 3);
-    const hid_t space = H5Screate(H5S_SCALAR);
-    const hid_t handle = H5Acreate2(file_, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5Awrite(handle, type, (text + std::string(3, '\0')).data());
-    H5Aclose(handle);
-    H5Sclose(space);
-    H5Tclose(type);
-  }
-
- private:
-  hid_t file_;
 };
 
 TEST(Dataset, SurvivesARoundTripThroughHdf5) {
@@ -110,6 +74,18 @@ TEST(Dataset, PublishesDistancesInTheBenchmarksConvention) {
     H5Dclose(set);
     H5Fclose(file);
   }
+}
+
+TEST(Dataset, WritesTheSameHdf5AtAnyTime) {
+  const TemporaryFolder folder;
+  const Dataset dataset = load_dataset(kSpec);
+  const auto path = folder.path() / "set.hdf5";
+  write_hdf5(dataset, path);
+  const std::string once = read_file(path);
+  // The library stamps with seconds.
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  write_hdf5(dataset, path);
+  EXPECT_EQ(read_file(path), once);
 }
 
 TEST(Dataset, ReadsCompressedDoublesAndLongIdsWithoutAttributes) {
@@ -163,6 +139,7 @@ TEST(Dataset, RefusesDamagedHdf5AndSaysWhere) {
   refuse(
       [](RawHdf5& file) {
         file.table("train", 2, 2, H5T_IEEE_F64LE, {1, 2, 1e300, 4});
+        file.table("test", 1, 2, H5T_IEEE_F32LE, {1, 2});
       },
       {"'train': row 1 holds inf"});
   // A shape whose chunks were never written: it must not be allocated.

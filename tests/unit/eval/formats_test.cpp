@@ -49,11 +49,13 @@ TEST_F(Formats, ReadsEveryFormat) {
   expect_rows("a.u8bin", bin<uint32_t, uint8_t>(3, 2, {1, 2, 3, 4, 5, 6}));
   expect_rows("a.i8bin", bin<uint32_t, int8_t>(3, 2, {1, 2, 3, 4, 5, 6}));
   expect_rows("a.ibin", bin<uint32_t, int32_t>(3, 2, {1, 2, 3, 4, 5, 6}));
+  expect_rows("a.f16bin", bin<uint32_t, uint16_t>(3, 2, halves({1, 2, 3, 4, 5, 6})));
   expect_rows("wide.fbin", bin<uint64_t, float>(3, 2, {1, 2, 3, 4, 5, 6}));
   for (const int version : {1, 2, 3}) {
     const std::string shape = "(3, 2)";
     expect_rows("a.npy", npy(version, npy_header("<f4", shape), bytes<float>({1, 2, 3, 4, 5, 6})));
     expect_rows("a.npy", npy(version, npy_header("<f8", shape), bytes<double>({1, 2, 3, 4, 5, 6})));
+    expect_rows("a.npy", npy(version, npy_header("<f2", shape), bytes(halves({1, 2, 3, 4, 5, 6}))));
     expect_rows("a.npy",
                 npy(version, npy_header("|u1", shape), bytes<uint8_t>({1, 2, 3, 4, 5, 6})));
     expect_rows("a.npy", npy(version, npy_header("|i1", shape), bytes<int8_t>({1, 2, 3, 4, 5, 6})));
@@ -65,6 +67,17 @@ TEST_F(Formats, ReadsEveryFormat) {
 TEST_F(Formats, KeepsSignedBytesSigned) {
   const Dataset dataset = load("a.i8bin", bin<uint32_t, int8_t>(1, 2, {-128, 127}));
   EXPECT_EQ(dataset.base.row(0)[0], -128);
+}
+
+TEST_F(Formats, ReadsEveryKindOfHalf) {
+  // 1, -2, the least subnormal, the largest subnormal, the largest.
+  const Dataset dataset = load(
+      "a.f16bin", bin<uint32_t, uint16_t>(3, 2, {0x3C00, 0xC000, 0x0001, 0x03FF, 0x7BFF, 0x8000}));
+  const std::vector<float> expected = {1, -2, 0x1p-24f, 1023 * 0x1p-24f, 65504, 0};
+  EXPECT_EQ(std::vector<float>(dataset.base.row(0), dataset.base.row(0) + 6), expected);
+  expect_refused("a.f16bin", bin<uint32_t, uint16_t>(2, 2, {0, 0, 0, 0x7C00}),
+                 {"row 1 holds inf at column 1"});
+  expect_refused("a.f16bin", bin<uint32_t, uint16_t>(2, 2, {0, 0, 0x7E00, 0}), {"row 1 holds nan"});
 }
 
 TEST_F(Formats, RefusesSizesThatTheFileDoesNotHave) {
@@ -84,7 +97,7 @@ TEST_F(Formats, RefusesSizesThatTheFileDoesNotHave) {
 TEST_F(Formats, RefusesMalformedNpy) {
   const std::string data = bytes<float>({1, 2, 3, 4});
   expect_refused("a.npy", npy(1, npy_header("<f4", "(2, 2)", "True"), data), {"Fortran"});
-  expect_refused("a.npy", npy(1, npy_header("<f2", "(2, 2)"), data), {"'<f2'"});
+  expect_refused("a.npy", npy(1, npy_header("<f3", "(2, 2)"), data), {"'<f3'"});
   expect_refused("a.npy", npy(1, npy_header(">f4", "(2, 2)"), data), {"'>f4'"});
   expect_refused("a.npy", npy(1, npy_header("<f4", "(4,)"), data), {"(4,)"});
   expect_refused("a.npy", npy(1, npy_header("<f4", "(2, 2, 1)"), data), {"(2, 2, 1)"});

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "crinn/base/files.h"
-#include "crinn/eval/streamed_truth.h"
 #include "crinn/eval/truth_check.h"
 #include "crinn/gpu/knn.h"
 #include "data_files.h"
@@ -26,38 +25,74 @@ std::filesystem::path only_file(const std::filesystem::path& folder) {
   return files->path();
 }
 
+/// The truth by the CPU with a cache in `folder`, and whether it came from there.
+std::pair<GroundTruth, bool> cached(Dataset dataset, const std::filesystem::path& folder,
+                                    bool recompute = false) {
+  const TruthOrigin origin =
+      prepare_truth(dataset, TruthSource::kCpu, 5, 1, folder,
+                    {.memory_bytes = 0, .devices = {0}, .recompute = recompute});
+  EXPECT_EQ(origin.source, TruthSource::kCpu);
+  return {std::move(dataset.truth), origin.cached};
+}
+
+/// Another base under the same hash: only the cache can give the answer of the first.
+Dataset changed_dataset() {
+  Dataset dataset = small_dataset();
+  for (int64_t i = 0; i < dataset.base.rows(); ++i) dataset.base.row(i)[0] += 1;
+  return dataset;
+}
+
 TEST(GroundTruthCache, ReadsBackWhatItComputed) {
   const TemporaryFolder folder;
-  Dataset dataset = small_dataset();
-  const GroundTruth first = cached_exact_knn(dataset, 5, 1, folder.path());
-  // Another base under the same hash: only the cache can give the first answer.
-  dataset.base.row(0)[0] = 100;
-  const GroundTruth second = cached_exact_knn(dataset, 5, 1, folder.path());
+  const auto [first, known] = cached(small_dataset(), folder.path());
+  EXPECT_FALSE(known);
+  const auto [second, known_then] = cached(changed_dataset(), folder.path());
+  EXPECT_TRUE(known_then);
   EXPECT_EQ(first.ids, second.ids);
   EXPECT_EQ(first.distances, second.distances);
 }
 
+TEST(GroundTruthCache, ServesEverySourceThatFindsNeighbours) {
+  const TemporaryFolder folder;
+  const GroundTruth first = cached(small_dataset(), folder.path()).first;
+  Dataset dataset = changed_dataset();
+  // Needs no device: the neighbours are known.
+  const TruthOrigin origin = prepare_truth(dataset, TruthSource::kGpu, 5, 1, folder.path());
+  EXPECT_EQ(origin.source, TruthSource::kGpu);
+  EXPECT_TRUE(origin.cached);
+  EXPECT_EQ(dataset.truth.ids, first.ids);
+}
+
+TEST(GroundTruthCache, IsNotReadButWrittenOnRecomputation) {
+  const TemporaryFolder folder;
+  const GroundTruth stale = cached(changed_dataset(), folder.path()).first;
+  const auto [found, known] = cached(small_dataset(), folder.path(), true);
+  EXPECT_FALSE(known);
+  EXPECT_NE(found.distances, stale.distances);
+  EXPECT_EQ(cached(changed_dataset(), folder.path()).first.distances, found.distances);
+}
+
 TEST(GroundTruthCache, ComputesAgainWhenTheFileIsDamaged) {
   const TemporaryFolder folder;
-  const Dataset dataset = small_dataset();
-  const GroundTruth expected = cached_exact_knn(dataset, 5, 1, folder.path());
+  const GroundTruth expected = cached(small_dataset(), folder.path()).first;
   const auto path = only_file(folder.path());
   const std::string content = read_file(path);
   for (const std::size_t at : {std::size_t{0}, std::size_t{20}, content.size() - 1}) {
     std::string damaged = content;
     damaged[at] ^= 1;
     write_file_atomic(path, damaged);
-    EXPECT_EQ(cached_exact_knn(dataset, 5, 1, folder.path()).ids, expected.ids);
+    EXPECT_EQ(cached(small_dataset(), folder.path()).first.ids, expected.ids);
     EXPECT_EQ(read_file(path), content) << "not repaired, byte " << at;
   }
   for (const std::size_t length : {std::size_t{0}, std::size_t{30}, content.size() - 1}) {
     write_file_atomic(path, content.substr(0, length));
-    EXPECT_EQ(cached_exact_knn(dataset, 5, 1, folder.path()).ids, expected.ids);
+    EXPECT_EQ(cached(small_dataset(), folder.path()).first.ids, expected.ids);
   }
 }
 
 TEST(GroundTruthCache, WorksWhereItCannotWrite) {
-  EXPECT_EQ(cached_exact_knn(small_dataset(), 5, 1, "/proc/nowhere").k, 5);
+  EXPECT_EQ(cached(small_dataset(), "/proc/nowhere").first.k, 5);
+  EXPECT_EQ(cached(small_dataset(), "").first.k, 5);
 }
 
 TEST(PrepareTruth, TakesTheFirstColumnsOfTheFile) {
@@ -161,53 +196,6 @@ TEST(VerifyTruth, LooksAtPlacesBeyondTheLastRow) {
   EXPECT_EQ(verify_truth(dataset, 1000, 1, 1).wrong, 1);
 }
 
-TEST(StreamedTruth, EqualsTheBaseInMemoryAtAnySizeOfSlices) {
-  const TemporaryFolder folder;
-  std::vector<float> base, queries;
-  for (int i = 0; i < 331 * 6; ++i) base.push_back(static_cast<float>(i * 7919 % 101));
-  for (int i = 0; i < 9 * 6; ++i) queries.push_back(static_cast<float>(i * 31 % 97));
-  const std::string names =
-      data_files::save(folder.path() / "b.fbin", data_files::bin<uint32_t, float>(331, 6, base))
-          .string() +
-      "," +
-      data_files::save(folder.path() / "q.fbin", data_files::bin<uint32_t, float>(9, 6, queries))
-          .string();
-  ASSERT_TRUE(StreamedTruth::serves(names));
-  const Dataset dataset = load_dataset(names);
-  const GroundTruth expected =
-      exact_knn(dataset.base.view(), dataset.queries.view(), dataset.metric, 20, 1);
-  for (const int64_t rows : {1, 7, 100, 330, 331, 5000}) {
-    const StreamedTruth streamed(names, "", 0, rows * 24);
-    EXPECT_EQ(streamed.slices(),
-              (331 + std::min<int64_t>(rows, 331) - 1) / std::min<int64_t>(rows, 331));
-    const GroundTruth found = streamed.find(TruthSource::kCpu, 20, 1, {});
-    EXPECT_EQ(found.ids, expected.ids) << rows;
-    EXPECT_EQ(found.distances, expected.distances) << rows;
-    EXPECT_EQ(streamed.verify(found, 9, 1, 1).wrong, 0) << rows;
-    GroundTruth wrong = found;
-    std::swap(wrong.ids[4 * 20 + 3], wrong.ids[4 * 20 + 19]);
-    EXPECT_EQ(streamed.verify(wrong, 9, 1, 1).first_wrong, 4) << rows;
-  }
-  EXPECT_EQ(StreamedTruth(names, "ip", 5, 240).find(TruthSource::kCpu, 3, 1, {}).queries, 5);
-  EXPECT_FALSE(StreamedTruth::serves("a.fbin"));
-  EXPECT_FALSE(StreamedTruth::serves("a.fbin,q.fbin,t.ibin"));
-  EXPECT_FALSE(StreamedTruth::serves("synthetic:n=5,d=3"));
-}
-
-TEST(StreamedTruth, NamesTheRowOfTheFileThatIsNotFinite) {
-  const TemporaryFolder folder;
-  std::vector<float> base(10 * 2, 1.0f);
-  base[7 * 2 + 1] = std::numeric_limits<float>::quiet_NaN();
-  const std::string names =
-      data_files::save(folder.path() / "b.fbin", data_files::bin<uint32_t, float>(10, 2, base))
-          .string() +
-      "," +
-      data_files::save(folder.path() / "q.fbin", data_files::bin<uint32_t, float>(1, 2, {1, 2}))
-          .string();
-  const StreamedTruth streamed(names, "", 0, 3 * 8);
-  expect_error([&] { streamed.find(TruthSource::kCpu, 1, 1, {}); }, {"b.fbin", "row 7"});
-}
-
 TEST(PrepareTruth, WithinABudgetGivesTheSameAndNamesTheLeast) {
   const TemporaryFolder folder;
   Dataset dataset = load_dataset("synthetic:n=9000,d=64,clusters=3,metric=angular,seed=1");
@@ -239,6 +227,7 @@ TEST(GroundTruth, HandsOutTheDistanceOfTheKthNeighbour) {
 TEST(GroundTruth, NamesItsSources) {
   EXPECT_EQ(parse_truth_source("gpu"), TruthSource::kGpu);
   EXPECT_EQ(parse_truth_source("auto"), TruthSource::kAuto);
+  EXPECT_EQ(to_string(TruthSource::kFile), "file");
   EXPECT_FALSE(parse_truth_source("disk"));
 }
 

@@ -192,6 +192,29 @@ TEST(Trainer, TakesNoWinnerThatIsSlowerOnAGuardsData) {
   }
 }
 
+TEST(Trainer, CountsWhatARecordIsOnAGuardsData) {
+  const TemporaryFolder folder;
+  Session run(small_config(ProposerKind::kEdit), folder.path());
+  AnalyticEvaluator other([](const harness::Triple& triple) { return hashed_speed(triple) - 0.5; },
+                          "other");
+  run.guards = {{"other", [&]() -> Evaluator& { return other; }}};
+  ASSERT_TRUE(run.go());
+  double best = 1;
+  int records = 0;
+  for (const CandidateRow& row : run.rows()) {
+    if (row.outcome != harness::Outcome::kValid || row.origin == Origin::kVerify) continue;
+    if (row.evidence.ends_with(" on other")) {
+      EXPECT_LT(row.ratio, 0.98) << row.id;
+      ++records;
+    } else if (row.origin != Origin::kBaseline && row.origin != Origin::kCarried) {
+      // On the guard's data 0.5 slower: what beats the best by itself is fast enough there, too.
+      EXPECT_TRUE(row.ratio <= best || row.ratio >= 1.48) << row.id << " " << row.ratio;
+    }
+    best = std::max(best, row.ratio);
+  }
+  EXPECT_GT(records, 0);
+}
+
 TEST(Trainer, RacesToTheEndOnlyWhatComesNearTheBest) {
   const TemporaryFolder folder;
   Session run(small_config(ProposerKind::kEdit), folder.path());

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "crinn/ann/metric.h"
-#include "crinn/base/matrix_view.h"
+#include "crinn/gpu/knn_matrix.h"
 
 namespace crinn::gpu {
 
@@ -51,11 +51,13 @@ struct Neighbors {
   std::string plan;  ///< the path that was taken and why, for people
 };
 
-/// queries [nq, d], base [n, d] in host memory, k >= 1. Throws Error (device) without a device or
-/// where a named device or path is not there, Error (usage) where memory_bytes is too small (the
-/// least is named) or a value is NaN or Inf (the row is named).
-Neighbors exact_knn(MatrixView<const float> queries, MatrixView<const float> base,
-                    ann::Metric metric, int k, const KnnOptions& options = {});
+/// queries [nq, d], base [n, d], of any element types, in the host's or a device's memory (of
+/// another stream's work there nothing may be in flight); k >= 1. Throws Error (device) without a
+/// device or where a named device or path is not there, Error (usage) where memory_bytes is too
+/// small (the least is named), a value is NaN or Inf (the row is named), or rows are not in the
+/// kind of memory that the matrix says.
+Neighbors exact_knn(const KnnMatrix& queries, const KnnMatrix& base, ann::Metric metric, int k,
+                    const KnnOptions& options = {});
 
 /// The nearest k of several lists [queries, k], each sorted by (distance, id) and padded with -1
 /// and +inf, of disjoint ids: sorted and padded likewise. Needs no device.

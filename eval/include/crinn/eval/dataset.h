@@ -52,9 +52,9 @@ struct Dataset {
 };
 
 /// Loads a data set by
-///  - a path: ann-benchmarks HDF5 (.hdf5/.h5); fvecs/bvecs/ivecs; fbin/u8bin/i8bin/ibin; npy. The
-///    flat formats hold vectors only: "base.fbin,queries.fbin" names both files, a third one
-///    (ivecs, or ibin/bin in the big-ann layout) the ground truth; with one file the last
+///  - a path: ann-benchmarks HDF5 (.hdf5/.h5); npy; fvecs/bvecs/ivecs; fbin/f16bin/u8bin/i8bin/
+///    ibin. The flat formats hold vectors only: "base.fbin,queries.fbin" names both files, a third
+///    one (ivecs, or ibin/bin in the big-ann layout) the ground truth; with one file the last
 ///    min(1000, n/10) rows are held out as queries.
 ///  - "fashion-mnist": Debian's package dataset-fashion-mnist, or the folder $CRINN_FASHION_MNIST
 ///  - "synthetic:n=...,d=...,clusters=...,metric=...,seed=...[,queries=...]"

@@ -16,23 +16,32 @@ enum class TruthSource { kAuto, kFile, kCpu, kGpu };
 /// "auto", "file", "cpu" or "gpu".
 std::optional<TruthSource> parse_truth_source(std::string_view name);
 
-/// What computing the truth may use.
+/// As parse_truth_source() reads it.
+std::string_view to_string(TruthSource source);
+
+/// What finding the truth may use.
 struct TruthResources {
   int64_t memory_bytes = 0;        ///< of each device, or of the host beside the vectors; 0: ample
   std::vector<int> devices = {0};  ///< of kGpu
+  bool recompute = false;          ///< do not read the cache
+};
+
+/// Where a truth came from: kFile, kCpu or kGpu, of which the latter two may have been found
+/// earlier, by either, and kept in the cache.
+struct TruthOrigin {
+  TruthSource source = TruthSource::kFile;
+  bool cached = false;
 };
 
 /// Leaves `dataset.truth` with exactly k columns. kFile throws Error (data) where the source stores
-/// fewer; kGpu throws Error (device) without a device; kCpu reads and fills the cache in
-/// `cache_folder`. All sources give the same neighbours where the stored ones are exact. Throws
-/// Error (usage) where the memory is too little; the least is named.
-void prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
-                   const std::filesystem::path& cache_folder, const TruthResources& resources = {});
-
-/// exact_knn() kept in `folder` under content hash, k and format version, with a checksum. A
-/// damaged file is recomputed with a warning; an unwritable folder costs a warning only.
-GroundTruth cached_exact_knn(const Dataset& dataset, int k, int threads,
-                             const std::filesystem::path& folder, int64_t memory_bytes = 0);
+/// fewer; kGpu throws Error (device) without a device. All sources give the same neighbours where
+/// the stored ones are exact: so what kCpu or kGpu find is kept in `cache_folder` (empty: nowhere),
+/// under content hash, k and format version, with a checksum, and serves both. A damaged file is
+/// recomputed with a warning; an unwritable folder costs a warning only. Throws Error (usage) where
+/// the memory is too little; the least is named.
+TruthOrigin prepare_truth(Dataset& dataset, TruthSource source, int k, int threads,
+                          const std::filesystem::path& cache_folder,
+                          const TruthResources& resources = {});
 
 /// Throws Error (usage) on a suffix that write_ground_truth does not know.
 void check_truth_suffix(const std::filesystem::path& path);

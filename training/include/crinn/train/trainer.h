@@ -39,7 +39,8 @@ struct TrainerParts {
   RunLog& log;
   harness::Triple baseline;  ///< frozen: every candidate is raced against it
   std::function<void(const RunState&)> on_step = nullptr;  ///< after every step's checkpoint
-  /// More data sets, on which no winner of a phase may lose more than confirm.regression_limit.
+  /// More data sets, on which no winner of a phase may lose more than confirm.regression_limit, nor
+  /// a candidate that beats all before it, which else counts as what it is there.
   std::vector<Guard> guards = {};
 };
 
@@ -76,8 +77,12 @@ class Trainer {
 
   Measured measure(Evaluator& evaluator, const harness::Triple& triple, std::string_view purpose,
                    double give_up_below = 0);
-  /// Which guard's data set the triple is too slow on, and how; empty: none.
-  std::string regression(const harness::Triple& triple);
+  /// A guard's data set that a triple is too slow on, or fails on.
+  struct Regression {
+    harness::Measurement measurement;
+    std::string what;  ///< for people: how, and where
+  };
+  std::optional<Regression> regression(const harness::Triple& triple);
   /// Measures and archives a decoded completion of the current phase.
   CandidateRow evaluate(const Decoded& decoded, Origin origin, std::vector<int64_t> parents);
   CandidateRow finish_row(CandidateRow row, const Measured& measured);

@@ -25,7 +25,9 @@ CRINN_HOST_DEVICE inline Real lane_sum(int64_t d, Term term) {
   for (; i + 8 <= d; i += 8) {
     for (int j = 0; j < 8; ++j) lane[j] = term(i + j, lane[j]);
   }
-  for (int j = 0; i + j < d; ++j) lane[j] = term(i + j, lane[j]);
+  for (int j = 0; j < 7; ++j) {  // of fixed length: lanes stay in registers
+    if (i + j < d) lane[j] = term(i + j, lane[j]);
+  }
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 

@@ -50,7 +50,7 @@ inline constexpr int kKnnTopExponent = 60;
 inline constexpr int kKnnHalfExponent = 8;
 
 /// The power of two that brings a norm to [2^(exponent - 1), 2^exponent].
-inline double knn_scale(double norm, int exponent = kKnnTopExponent) {
+CRINN_HOST_DEVICE inline double knn_scale(double norm, int exponent = kKnnTopExponent) {
   if (!(norm > 0)) return 1;
   return std::ldexp(1.0, exponent - 1 - std::ilogb(norm));
 }

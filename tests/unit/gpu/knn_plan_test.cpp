@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pass_rows.h"
+#include "knn_plan.h"
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <vector>
 
 #include "block_select.h"
@@ -32,12 +33,13 @@ Rows whole(int64_t n, int64_t d, int64_t span) {
 }
 
 KnnPlan plan(const Rows& base, const Rows& queries, ann::Metric metric = ann::Metric::kL2,
-             int k = 10, DeviceTraits device = {9, 0}, KnnPath asked = KnnPath::kAuto) {
-  return plan_knn(device, queries.view(), base.view(), metric, k, asked, 1);
+             int k = 10, DeviceTraits device = {9, 0}, KnnPath asked = KnnPath::kAuto,
+             KnnPath given_up = KnnPath::kAuto) {
+  return plan_knn(device, {queries.view()}, {base.view()}, metric, k, asked, 1, given_up);
 }
 
 void expect_plan(const KnnPlan& plan, KnnPath path, const std::string& why) {
-  EXPECT_EQ(plan.rows->path(), path) << plan.reason;
+  EXPECT_EQ(plan.path, path) << plan.reason;
   EXPECT_NE(plan.reason.find(why), std::string::npos) << plan.reason;
 }
 
@@ -55,7 +57,7 @@ TEST(PlanKnn, TakesFp16WhereIntegersDoNotFit) {
   for (const auto& refused : {plan(whole(300, 16, 257), whole(9, 16, 257)),
                               plan(whole(300, 16, 256), whole(9, 16, 256), ann::Metric::kCosine),
                               plan(whole(300, 16, 256), gaussian(9, 16))}) {
-    EXPECT_EQ(refused.rows->path(), KnnPath::kFp16) << refused.reason;
+    EXPECT_EQ(refused.path, KnnPath::kFp16) << refused.reason;
   }
 }
 
@@ -77,10 +79,32 @@ TEST(PlanKnn, FallsBackToFp32AndSaysWhy) {
   expect_plan(plan(gaussian(20, 9000), gaussian(2, 9000)), KnnPath::kFp32, "9000 dimensions");
 }
 
+TEST(PlanKnn, TakesTheNextPathWhereOneWasGivenUp) {
+  const auto after = [](const Rows& base, KnnPath given_up) {
+    return plan(base, base, ann::Metric::kL2, 10, {9, 0}, KnnPath::kAuto, given_up);
+  };
+  expect_plan(after(whole(300, 16, 256), KnnPath::kInteger), KnnPath::kFp16, "fp16");
+  expect_plan(after(whole(300, 16, 256), KnnPath::kFp16), KnnPath::kFp32, "beyond fp16");
+}
+
+TEST(PlanKnn, NamesTheRowThatASampleStandsFor) {
+  Rows base = gaussian(50, 4);
+  base.values[30 * 4 + 1] = std::numeric_limits<float>::quiet_NaN();
+  try {
+    plan_knn({9, 0}, {gaussian(2, 4).view()}, {base.view(), 7}, ann::Metric::kL2, 10,
+             KnnPath::kAuto, 1);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), ErrorCategory::kUsage);
+    EXPECT_NE(std::string(error.what()).find("base row 210 holds nan"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(PlanKnn, ObeysOrRefuses) {
   const Rows base = gaussian(500, 24), queries = gaussian(20, 24);
   const auto asked = [&](KnnPath path, DeviceTraits device) {
-    return plan(base, queries, ann::Metric::kL2, 10, device, path).rows->path();
+    return plan(base, queries, ann::Metric::kL2, 10, device, path).path;
   };
   EXPECT_EQ(asked(KnnPath::kFp32, {9, 0}), KnnPath::kFp32);
   EXPECT_EQ(asked(KnnPath::kFp16, {8, 0}), KnnPath::kFp16);
@@ -98,9 +122,9 @@ TEST(PlanKnn, ObeysOrRefuses) {
 }
 
 TEST(PlanMemory, KeepsWithinTheBudget) {
-  const KnnSizes sizes{10000, 1000000, 128, 100, 256, 0};
+  const KnnSizes sizes{10000, 1000000, 128, 100, 256, 0, 1 << 20};
   const int64_t capacity = selection_capacity(100);
-  for (const int64_t mib : {40, 100, 1000, 70000}) {
+  for (const int64_t mib : {48, 100, 1000, 70000}) {
     const int64_t budget = mib << 20;
     const KnnMemory memory = plan_memory(budget, sizes);
     EXPECT_GE(memory.tile_queries, 1);
@@ -110,14 +134,18 @@ TEST(PlanMemory, KeepsWithinTheBudget) {
     const int64_t used =
         sizes.queries * 100 * int64_t{sizeof(Waiting)} +
         memory.tile_queries * (2 * capacity * int64_t{sizeof(Waiting)} + 128 * 4 + 256) +
-        memory.chunk_rows * (128 * 4 + 256 + int64_t{sizeof(ann::KnnRow)});
-    EXPECT_LE(used, budget) << mib << " MiB";
+        memory.buffers * memory.chunk_rows * (128 * 4 + 256 + 4 + int64_t{sizeof(ann::KnnRow)}) +
+        sizes.staging_bytes;
+    EXPECT_LE(used, memory.bytes) << mib << " MiB";
+    EXPECT_LE(memory.bytes, budget) << mib << " MiB";
+    // One chunk is loaded while another is searched, unless one is all.
+    EXPECT_EQ(memory.buffers, memory.chunk_rows < sizes.rows ? 2 : 1);
   }
   EXPECT_EQ(plan_memory(int64_t{70000} << 20, sizes).chunk_rows, sizes.rows);
 }
 
 TEST(PlanMemory, NamesTheLeast) {
-  const KnnSizes sizes{10000, 1000000, 128, 100, 256, 0};
+  const KnnSizes sizes{10000, 1000000, 128, 100, 256, 0, 1 << 20};
   std::string message;
   try {
     plan_memory(1 << 20, sizes);
