@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -60,11 +61,13 @@ class HostShared {
     schedule_.later([this, from, range, byte, first, count, barrier] {
       expect_unread(range);
       for (int row = 0; row < count; ++row) {
-        for (int i = 0; i < 128; ++i) {
-          const bool inside =
-              first + row < from.rows && byte + i < from.row_bytes && first + row >= 0;
-          bytes_.at(swizzled(range.first + static_cast<uint32_t>(row * 128 + i)) - kBase) =
-              inside ? from.data[(first + row) * from.row_bytes + byte + i] : uint8_t{0};
+        for (int i = 0; i < 128; i += 16) {
+          uint8_t* const to = sixteen(range.first + static_cast<uint32_t>(row * 128 + i));
+          if (first + row < from.rows && byte + i < from.row_bytes) {
+            std::memcpy(to, from.data + (first + row) * from.row_bytes + byte + i, 16);
+          } else {
+            std::memset(to, 0, 16);
+          }
         }
       }
       landing_.erase(std::find_if(landing_.begin(), landing_.end(),
@@ -83,16 +86,15 @@ class HostShared {
     return {static_cast<uint32_t>(descriptor & 0x3FFF) * 16 / 1024 * 1024,
             static_cast<uint32_t>(rows) * 128};
   }
-  void read(uint64_t descriptor, int rows, std::vector<uint8_t>& out) const {
+  void read(uint64_t descriptor, int rows, std::vector<uint8_t>& out) {
     const auto start = static_cast<uint32_t>(descriptor & 0x3FFF) * 16;
     const auto stride = static_cast<uint32_t>(descriptor >> 32 & 0x3FFF) * 16;
     if (descriptor >> 62 != 1 || (descriptor >> 49 & 7) != 0) fail("not a descriptor of ours");
     out.resize(static_cast<std::size_t>(rows) * 32);
     for (uint32_t row = 0; row < static_cast<uint32_t>(rows); ++row) {
-      for (uint32_t i = 0; i < 32; ++i) {
-        out[row * 32 + i] =
-            bytes_.at(swizzled(start + row / 8 * stride + row % 8 * 128 + i) - kBase);
-      }
+      const uint32_t address = start + row / 8 * stride + row % 8 * 128;
+      std::memcpy(out.data() + row * 32, sixteen(address), 16);
+      std::memcpy(out.data() + row * 32 + 16, sixteen(address + 16), 16);
     }
   }
 
@@ -120,7 +122,12 @@ class HostShared {
   static bool overlap(const Range& a, const Range& b) {
     return a.first < b.first + b.size && b.first < a.first + a.size;
   }
-  static uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
+  /// The 16 bytes that the swizzle keeps together.
+  uint8_t* sixteen(uint32_t address) {
+    const uint32_t place = (address ^ (address >> 7 & 7) << 4) - kBase;
+    if (address % 16 != 0 || place + 16 > bytes_.size()) fail("outside of shared memory");
+    return bytes_.data() + place;
+  }
 
   Barrier& at(int barrier) { return barriers_[static_cast<std::size_t>(barrier)]; }
   void complete(int barrier) {

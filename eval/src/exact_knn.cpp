@@ -186,21 +186,27 @@ class Search {
   void pack_base(int64_t first, int64_t count, Chunk& chunk) {
     const int64_t d = base_.cols;
     parallel_for(threads_, (count + kPanel - 1) / kPanel, 8, [&](int64_t begin, int64_t end) {
-      std::vector<float> row(static_cast<std::size_t>(d));
-      for (int64_t j = begin * kPanel; j < end * kPanel; ++j) {
-        const auto at = static_cast<std::size_t>(j);
-        float* panel = chunk.panels.data() + j / kPanel * kPanel * d + j % kPanel;
-        if (j >= count) {  // padding: excluded by scan_block()
-          for (int64_t i = 0; i < d; ++i) panel[i * kPanel] = 0;
-          chunk.low[at] = chunk.high[at] = chunk.weight[at] = 0;
-          continue;
+      std::vector<float> rows(static_cast<std::size_t>(kPanel * d));
+      for (int64_t p = begin; p < end; ++p) {
+        for (int64_t j = 0; j < kPanel; ++j) {
+          const auto at = static_cast<std::size_t>(p * kPanel + j);
+          float* row = rows.data() + j * d;
+          ann::KnnRow terms{0, 0, 0, 0};
+          if (p * kPanel + j < count) {
+            terms = encoder_.base_row(SerialGroup{}, base_.row(first + p * kPanel + j),
+                                      reinterpret_cast<uint8_t*>(row));
+          } else {  // padding: excluded by scan_block()
+            std::fill_n(row, d, 0.0f);
+          }
+          chunk.low[at] = terms.low;
+          chunk.high[at] = terms.high;
+          chunk.weight[at] = terms.weight;
         }
-        const ann::KnnRow terms = encoder_.base_row(SerialGroup{}, base_.row(first + j),
-                                                    reinterpret_cast<uint8_t*>(row.data()));
-        for (int64_t i = 0; i < d; ++i) panel[i * kPanel] = row[static_cast<std::size_t>(i)];
-        chunk.low[at] = terms.low;
-        chunk.high[at] = terms.high;
-        chunk.weight[at] = terms.weight;
+        float* panel = chunk.panels.data() + p * kPanel * d;
+        for (int64_t i = 0; i < d; ++i) {
+          for (int64_t j = 0; j < kPanel; ++j)
+            panel[i * kPanel + j] = rows[static_cast<std::size_t>(j * d + i)];
+        }
       }
     });
   }
