@@ -10,6 +10,7 @@
 #include <numeric>
 #include <utility>
 
+#include "crinn/ann/normalize.h"
 #include "crinn/base/rng.h"
 #include "crinn/harness/curve.h"
 #include "deck.h"
@@ -220,7 +221,7 @@ class Instance {
       if (whole(a) && whole(b)) {
         std::transform(vector, vector + d, vector, [](float value) { return std::round(value); });
       }
-      if (scene_.metric() == ann::Metric::kCosine) normalize(vector, vector, d);
+      if (scene_.metric() == ann::Metric::kCosine) ann::normalize(vector, vector, d);
     }
     return vectors;
   }

@@ -9,15 +9,10 @@
 #include <numeric>
 
 #include "crinn/ann/exact_distance.h"
+#include "crinn/ann/normalize.h"
 #include "crinn/base/rng.h"
 
 namespace crinn::harness {
-
-void normalize(const float* from, float* to, int64_t d) {
-  const double norm = std::sqrt(ann::exact_dot(from, from, d));
-  const double scale = norm > 0 ? 1.0 / norm : 0.0;
-  for (int64_t i = 0; i < d; ++i) to[i] = static_cast<float>(from[i] * scale);
-}
 
 Scene::Scene(const Workload& workload, uint64_t seed)
     : workload_(&workload),
@@ -36,7 +31,7 @@ Scene::Scene(const Workload& workload, uint64_t seed)
   for (int64_t i = 0; i < n(); ++i) {
     const float* from = workload.base.row(from_secret_[static_cast<std::size_t>(i)]);
     if (unit) {
-      normalize(from, rows + i * d(), d());
+      ann::normalize(from, rows + i * d(), d());
     } else {
       std::memcpy(rows + i * d(), from, static_cast<std::size_t>(d()) * sizeof(float));
     }
@@ -45,7 +40,7 @@ Scene::Scene(const Workload& workload, uint64_t seed)
   if (unit) {
     unit_queries_.resize(static_cast<std::size_t>(query_count() * d()));
     for (int64_t i = 0; i < query_count(); ++i) {
-      normalize(workload.queries.row(i), unit_queries_.data() + i * d(), d());
+      ann::normalize(workload.queries.row(i), unit_queries_.data() + i * d(), d());
     }
   }
 }

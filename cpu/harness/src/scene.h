@@ -48,7 +48,4 @@ class Scene {
 /// Why ids [k] over n vectors are no answer.
 std::optional<std::string> answer_fault(const int32_t* ids, int k, int64_t n);
 
-/// to [d] = from / |from| (zero stays zero).
-void normalize(const float* from, float* to, int64_t d);
-
 }  // namespace crinn::harness

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "crinn/ann/exact_distance.h"
+#include "crinn/ann/normalize.h"
 #include "crinn/base/rng.h"
 #include "scene.h"
 
@@ -112,7 +113,7 @@ void SmokeTest::add(int64_t n, int64_t d, ann::Metric metric, const char* kind, 
   }
   const auto finish = [&](float* vector) {
     if (metric == ann::Metric::kCosine)
-      normalize(std::vector<float>(vector, vector + d).data(), vector, d);
+      ann::normalize(std::vector<float>(vector, vector + d).data(), vector, d);
   };
   for (int64_t i = 0; i < n; ++i) finish(row(i));
   values_.insert(values_.end(), base.begin(), base.end());

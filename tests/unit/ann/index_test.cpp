@@ -90,6 +90,20 @@ TEST(Index, NormalisesVectorsAndQueriesUnderCosine) {
   EXPECT_GE(total / static_cast<double>(queries.n), 0.95);
 }
 
+/// A zero vector has cosine 0 to all, and is no neighbour of anybody where others are nearer.
+TEST(Index, KeepsZeroVectorsAwayUnderCosine) {
+  test::Rows base = test::make_rows(2000, 32, Metric::kL2, 9);
+  for (int64_t i = 0; i < base.n; i += 20) std::fill_n(base.values.data() + i * 32, 32, 0.0f);
+  const test::Rows queries = test::make_rows(40, 32, Metric::kL2, 10);
+  const auto index = BaselineIndex::build(base.view(), Metric::kCosine);
+  const auto ids = search_all(index, queries, 10, 200);
+  double total = 0;
+  for (int64_t q = 0; q < queries.n; ++q) {
+    total += test::recall(base, queries.view().row(q), Metric::kCosine, ids.data() + q * 10, 10);
+  }
+  EXPECT_GE(total / 40, 0.95);
+}
+
 TEST(Index, ServesManyThreadsAtOnce) {
   const test::Rows base = test::make_rows(1000, 20, Metric::kL2, 3);
   const test::Rows queries = test::make_rows(200, 20, Metric::kL2, 4);

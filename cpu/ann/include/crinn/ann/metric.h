@@ -9,7 +9,7 @@ namespace crinn::ann {
 /// What "near" means. Distances are always smaller-is-nearer:
 /// kL2: squared Euclidean; kInnerProduct: minus the inner product; kCosine: squared Euclidean
 /// between unit vectors, 2 - 2 cos. Under kCosine every vector that a module sees has unit norm
-/// (a zero vector stays zero), so a module may treat kCosine as kL2.
+/// (see normalize.h), so a module may treat kCosine as kL2.
 enum class Metric : int { kL2 = 0, kInnerProduct = 1, kCosine = 2 };
 
 constexpr std::string_view to_string(Metric metric) {
