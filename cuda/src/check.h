@@ -13,6 +13,7 @@ namespace crinn::gpu {
 inline void check_cuda(cudaError_t status, const char* call,
                        std::source_location where = std::source_location::current()) {
   if (status == cudaSuccess) return;
+  cudaGetLastError();  // is thrown here, and must not surface at a later launch
   throw Error(
       ErrorCategory::kDevice,
       std::string(call) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")",

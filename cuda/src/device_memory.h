@@ -29,10 +29,13 @@ class DeviceArray {
 
   T* get() const { return data_; }
 
-  /// From host memory [count] to places from `first` on; done when it returns.
+  /// From host memory [count] to places from `first` on; done when it returns, for all streams.
   void upload(int64_t first, const T* source, int64_t count) {
+    if (count == 0) return;
     CRINN_CHECK_CUDA(cudaMemcpy(data_ + first, source, static_cast<std::size_t>(count) * sizeof(T),
                                 cudaMemcpyHostToDevice));
+    // Of pageable memory the last part may still be on its way.
+    CRINN_CHECK_CUDA(cudaStreamSynchronize(nullptr));
   }
   void download(T* target, int64_t first, int64_t count) const {
     CRINN_CHECK_CUDA(cudaMemcpy(target, data_ + first, static_cast<std::size_t>(count) * sizeof(T),

@@ -107,12 +107,14 @@ Error device_error(const std::string& message) {
 
 /// Refuses memory of another kind than the matrix says.
 void check_memory(const KnnMatrix& matrix, const char* what) {
-  if (!matrix.on_device || matrix.rows == 0) return;
+  if (matrix.rows == 0) return;
   cudaPointerAttributes attributes{};
   CRINN_CHECK_CUDA(cudaPointerGetAttributes(&attributes, matrix.data));
-  if (attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged) return;
-  throw Error(ErrorCategory::kUsage,
-              std::string("gpu::exact_knn: the ") + what + " are not in a device's memory");
+  const bool managed = attributes.type == cudaMemoryTypeManaged;
+  if (managed || matrix.on_device == (attributes.type == cudaMemoryTypeDevice)) return;
+  throw Error(ErrorCategory::kUsage, std::string("gpu::exact_knn: the ") + what + " are " +
+                                         (matrix.on_device ? "not " : "") +
+                                         "in a device's memory, which the matrix does not say");
 }
 
 /// The neighbours among the rows of one shard, on the device of that number.

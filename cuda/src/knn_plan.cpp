@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kTileQueries = 8192;
 constexpr int64_t kRowsAtLeast = 4 * kSegment;
+constexpr int64_t kSideBytes = int64_t{40} << 20;  // rows that are gathered, scratch of scans
 
 /// Why fp16 would not pay, or nothing: rows that it does not hold are compared exactly with all
 /// queries, and long sums leave a bound that excludes little. Counts are of the samples.
@@ -83,7 +84,7 @@ KnnMemory plan_memory(int64_t budget, const KnnSizes& sizes) {
   // What chunks hand on, the states, the mean.
   const int64_t fixed =
       sizes.queries * (sizes.k * int64_t{sizeof(Waiting)} + int64_t{sizeof(QueryState)}) +
-      sizes.d * int64_t{sizeof(double)} + sizes.staging_bytes;
+      sizes.d * int64_t{sizeof(double)} + sizes.staging_bytes + kSideBytes;
   const int64_t per_query = float_row + sizes.row_bytes + int64_t{sizeof(ann::KnnQuery)} +
                             2 * selection_capacity(sizes.k) * int64_t{sizeof(Waiting)} +
                             sizes.product_rows * int64_t{sizeof(float)};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,8 +19,12 @@ struct DeviceTraits {
 /// Rows of a matrix that plans are made by; more tell nothing new.
 inline constexpr int64_t kPlanRows = 1 << 16;
 
-/// The step between rows of a sample of at most kPlanRows of `rows`.
-inline int64_t plan_step(int64_t rows) { return (rows + kPlanRows - 1) / kPlanRows; }
+/// The step between rows of a sample of at most kPlanRows of `rows`, and 2^30 values.
+inline int64_t plan_step(int64_t rows, int64_t cols) {
+  const int64_t most =
+      std::clamp<int64_t>((int64_t{1} << 30) / std::max<int64_t>(cols, 1), 1, kPlanRows);
+  return std::max<int64_t>((rows + most - 1) / most, 1);
+}
 
 /// The path, why it was taken, and how it encodes rows.
 struct KnnPlan {

@@ -28,7 +28,8 @@ struct EncodedRows {
 template <class Loader>
 class SampledRows {
  public:
-  SampledRows(Loader& loader, const KnnMatrix& source) : step_(plan_step(source.rows)) {
+  SampledRows(Loader& loader, const KnnMatrix& source)
+      : step_(plan_step(source.rows, source.cols)) {
     const KnnMatrix some = source.every(step_);
     if (some.type == ElementType::kFp32 && !some.on_device) {
       view_ = {static_cast<const float*>(some.data), some.rows, some.cols, some.stride};
@@ -86,6 +87,10 @@ class KnnSearch {
         give_up_(give_up),
         base_loader_(device),
         query_loader_(device) {
+    if (capacity_ > int64_t{1} << 30) {
+      throw Error(ErrorCategory::kUsage,
+                  "gpu::exact_knn: k = " + std::to_string(k) + " is too large");
+    }
     const int64_t products =
         plan.path == KnnPath::kFp32 ? std::min(device.most_rows(plan.path), base.rows) : 0;
     memory_ = plan_memory(memory, {queries.rows, base.rows, d_, k_, row_bytes_, products,
@@ -177,6 +182,8 @@ class KnnSearch {
         base_loader_.encode_base(encoder_, chunk.raw.get(), chunk.rows, chunk.encoded.get(),
                                  chunk.terms.get(), chunk.list.get());
     check_finite(base_loader_, encoded, base_, first, "base");
+    const auto left_out = static_cast<int64_t>(encoded.left_out.size());
+    if (give_up_ && too_many_left_out(left_out, first + chunk.rows)) throw PlanMissed{};
     chunk.left_out_raw.resize(encoded.left_out.size() * static_cast<std::size_t>(d_));
     base_loader_.gather(chunk.raw.get(), d_, encoded.left_out, chunk.left_out_raw.data());
     chunk.left_out = std::move(encoded.left_out);
@@ -245,14 +252,18 @@ class KnnSearch {
   /// The rows that no pass held, for the queries that the passes held.
   void take_left_out() {
     if (left_out_.empty()) return;
-    const auto count = static_cast<int64_t>(left_out_.size());
-    Array<float> raw(count * d_);
-    Array<int32_t> ids(count);
-    raw.upload(0, left_out_raw_.data(), count * d_);
-    ids.upload(0, left_out_.data(), count);
-    for_each_tile(true, [&](const KnnTile& tile) {
-      device_.take(tile, ExactRows{raw.get(), ids.get(), 0, count, d_, encoder_.metric()}, true);
-    });
+    const auto all = static_cast<int64_t>(left_out_.size());
+    const int64_t step = std::min(all, memory_.chunk_rows);  // fits what the chunks freed
+    Array<float> raw(step * d_);
+    Array<int32_t> ids(step);
+    for (int64_t first = 0; first < all; first += step) {
+      const int64_t count = std::min(step, all - first);
+      raw.upload(0, left_out_raw_.data() + first * d_, count * d_);
+      ids.upload(0, left_out_.data() + first, count);
+      for_each_tile(true, [&](const KnnTile& tile) {
+        device_.take(tile, ExactRows{raw.get(), ids.get(), 0, count, d_, encoder_.metric()}, true);
+      });
+    }
   }
 
   Neighbors collect() const {

@@ -96,8 +96,10 @@ auto translated(const Work& work) {
   try {
     return work();
   } catch (const thrust::system_error& error) {
+    cudaGetLastError();
     throw Error(ErrorCategory::kDevice, std::string("gpu::exact_knn: ") + error.what());
   } catch (const std::bad_alloc& error) {
+    cudaGetLastError();
     throw Error(ErrorCategory::kDevice, std::string("gpu::exact_knn: ") + error.what());
   }
 }
@@ -213,13 +215,14 @@ EncodedRows Loader::encode_base(const ann::KnnEncoder& encoder, const float* raw
   return translated([&] {
     const auto policy = thrust::cuda::par.on(stream_);
     EncodedRows encoded;
-    const ann::KnnRow* const bad = thrust::find_if(policy, terms, terms + rows, NotFinite());
-    if (bad != terms + rows) encoded.bad_row = bad - terms;
     const thrust::counting_iterator<int32_t> first(0);
     const int32_t* const end =
         thrust::copy_if(policy, first, first + static_cast<int32_t>(rows), terms, list, NotHeld());
     encoded.left_out.resize(static_cast<std::size_t>(end - list));
+    if (end == list) return encoded;
     copy(encoded.left_out.data(), list, encoded.left_out.size() * sizeof(int32_t));
+    const ann::KnnRow* const bad = thrust::find_if(policy, terms, terms + rows, NotFinite());
+    if (bad != terms + rows) encoded.bad_row = bad - terms;
     return encoded;
   });
 }
@@ -242,14 +245,19 @@ EncodedRows Loader::encode_queries(const ann::KnnEncoder& encoder, const float* 
 
 void Loader::gather(const float* raw, int64_t d, const std::vector<int32_t>& ids, float* target) {
   if (ids.empty()) return;
-  const auto count = static_cast<int64_t>(ids.size());
-  DeviceArray<int32_t> wanted(count);
-  DeviceArray<float> rows(count * d);
-  copy(wanted.get(), ids.data(), ids.size() * sizeof(int32_t));
-  gather_kernel<<<blocks(count * d), kThreads, 0, stream_>>>(raw, d, wanted.get(), count * d,
-                                                             rows.get());
-  CRINN_CHECK_CUDA(cudaGetLastError());
-  copy(target, rows.get(), static_cast<std::size_t>(count * d) * sizeof(float));
+  CRINN_CHECK_CUDA(cudaSetDevice(device_));
+  const auto all = static_cast<int64_t>(ids.size());
+  const int64_t step = std::clamp<int64_t>(kBufferBytes / (4 * d), 1, all);
+  DeviceArray<int32_t> wanted(step);
+  DeviceArray<float> rows(step * d);
+  for (int64_t first = 0; first < all; first += step) {
+    const int64_t count = std::min(step, all - first);
+    copy(wanted.get(), ids.data() + first, static_cast<std::size_t>(count) * sizeof(int32_t));
+    gather_kernel<<<blocks(count * d), kThreads, 0, stream_>>>(raw, d, wanted.get(), count * d,
+                                                               rows.get());
+    CRINN_CHECK_CUDA(cudaGetLastError());
+    copy(target + first * d, rows.get(), static_cast<std::size_t>(count * d) * sizeof(float));
+  }
 }
 
 }  // namespace crinn::gpu

@@ -100,7 +100,8 @@ int64_t row_bytes(int64_t d) { return (d + 3) * int64_t{sizeof(float)}; }
 int64_t fixed_bytes(int64_t rows, int64_t d, int64_t queries, int k, int threads) {
   return (rows + queries) * int64_t{sizeof(double)} +
          queries * (3 * int64_t{k} + 64) * int64_t{sizeof(Survivor)} +
-         threads * query_block(d, queries, threads) * (d + kPanel) * int64_t{sizeof(float)};
+         threads * std::max(query_block(d, queries, threads) * (d + kPanel), kPanel * d) *
+             int64_t{sizeof(float)};
 }
 
 /// Base rows of a chunk within `memory` bytes of work space; 0: no limit.

@@ -48,7 +48,7 @@ TEST_F(GpuKnn, GivesTheSameNeighboursWithinLittleMemory) {
   const Neighbors all = exact_knn(input.query_view(), input.base_view(), ann::Metric::kL2, 20);
   for (const KnnPath path : {KnnPath::kAuto, KnnPath::kFp32}) {
     const Neighbors some = exact_knn(input.query_view(), input.base_view(), ann::Metric::kL2, 20,
-                                     {{0}, int64_t{8} << 20, path});
+                                     {{0}, int64_t{48} << 20, path});
     EXPECT_EQ(some.ids, all.ids) << some.plan;
     EXPECT_EQ(some.distances, all.distances) << some.plan;
   }

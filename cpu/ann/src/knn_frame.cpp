@@ -167,8 +167,12 @@ KnnFrame find_knn_frame(const KnnSample& base, const KnnSample& queries, Metric 
   const std::vector<double> of_queries =
       norms_of(queries, metric, l2 ? frame.mean.data() : nullptr, "queries", threads);
   if (!fp16) {
+    // The bounds hold at any scale: what a sample does not show may be 2^30 times as long.
+    constexpr int kRoomExponent = kKnnTopExponent - 30;
+    const bool all = base.step == 1 && queries.step == 1;
     const double top = longest_of(norms);
-    frame.scale = knn_scale(l2 ? std::max(top, longest_of(of_queries)) : top);
+    frame.scale = knn_scale(l2 ? std::max(top, longest_of(of_queries)) : top,
+                            all ? kKnnTopExponent : kRoomExponent);
     return frame;
   }
   frame.scale = knn_scale(typical_norm(norms), kKnnHalfExponent);

@@ -235,7 +235,7 @@ knn_cases::Case unseen(const std::function<float(int64_t)>& value) {
   constexpr int64_t kRows = 2 * kPlanRows;
   return knn_cases::make("", kRows, 2, 2, 10, [&](Rng& rng, int64_t i, int64_t) {
     const auto whole = static_cast<float>(rng.below(200));
-    return i < kRows && i % plan_step(kRows) != 0 ? value(i) : whole;
+    return i < kRows && i % plan_step(kRows, 2) != 0 ? value(i) : whole;
   });
 }
 

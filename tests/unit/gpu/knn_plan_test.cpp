@@ -124,7 +124,7 @@ TEST(PlanKnn, ObeysOrRefuses) {
 TEST(PlanMemory, KeepsWithinTheBudget) {
   const KnnSizes sizes{10000, 1000000, 128, 100, 256, 0, 1 << 20};
   const int64_t capacity = selection_capacity(100);
-  for (const int64_t mib : {48, 100, 1000, 70000}) {
+  for (const int64_t mib : {88, 140, 1000, 70000}) {
     const int64_t budget = mib << 20;
     const KnnMemory memory = plan_memory(budget, sizes);
     EXPECT_GE(memory.tile_queries, 1);
