@@ -56,14 +56,7 @@ class NcclComm final : public Comm {
     if (!comm_) return;
     host_.leave();  // so that nobody who calls again waits for what follows
     cudaSetDevice(device_);
-    nccl_->finalize(comm_);
-    ncclResult_t state = ncclInProgress;
-    const Deadline deadline = Clock::now() + 10s;  // for others that have not finished reading
-    while (nccl_->get_async_error(comm_, &state) == ncclSuccess && state == ncclInProgress &&
-           Clock::now() < deadline) {
-      std::this_thread::sleep_for(1ms);
-    }
-    if (state == ncclSuccess) {
+    if (!host_.failed() && finalize()) {
       nccl_->destroy(comm_);
     } else {
       nccl_->abort(comm_);
@@ -170,6 +163,17 @@ class NcclComm final : public Comm {
     throw Error(ErrorCategory::kDevice,
                 fmt::format("device {}: {}{}{}", device_, nccl_->get_error_string(result),
                             detail && *detail ? ": " : "", detail ? detail : ""));
+  }
+
+  /// Whether NCCL has ended in order: others have read what they need of this rank.
+  bool finalize() {
+    ncclResult_t state = nccl_->finalize(comm_);
+    const Deadline deadline = Clock::now() + 10s;
+    while (state == ncclInProgress && Clock::now() < deadline) {
+      std::this_thread::sleep_for(1ms);
+      if (nccl_->get_async_error(comm_, &state) != ncclSuccess) return false;
+    }
+    return state == ncclSuccess;
   }
 
   /// Room for all ranks' bytes.

@@ -31,7 +31,7 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Queries that one thread packs at a time.
+/// Queries that one thread multiplies at a time.
 int64_t query_block(int64_t d, int64_t queries, int threads) {
   return round_up(
       std::min({int64_t{240}, std::max<int64_t>(1, kQueryBytes / (d * int64_t{sizeof(float)})),
@@ -96,11 +96,13 @@ struct Chunk {
 
 int64_t row_bytes(int64_t d) { return (d + 3) * int64_t{sizeof(float)}; }
 
-/// Work space beside the chunk: norms; survivors and the result; what threads pack and multiply.
+/// Work space beside the chunk: norms; survivors and the result; packed queries; what threads pack
+/// and multiply.
 int64_t fixed_bytes(int64_t rows, int64_t d, int64_t queries, int k, int threads) {
   return (rows + queries) * int64_t{sizeof(double)} +
          queries * (3 * int64_t{k} + 64) * int64_t{sizeof(Survivor)} +
-         threads * std::max(query_block(d, queries, threads) * (d + kPanel), kPanel * d) *
+         (round_up(queries, kQueryRows) * d +
+          threads * kPanel * std::max(query_block(d, queries, threads), d)) *
              int64_t{sizeof(float)};
 }
 
@@ -141,10 +143,7 @@ class Search {
   void scan(int64_t chunk_rows) {
     const int64_t d = base_.cols;
     const int64_t block_rows = query_block(d, queries_.rows, threads_);
-    std::vector<float> encoded(static_cast<std::size_t>(d));
-    for (int64_t q = 0; q < queries_.rows; ++q) {
-      survivors_[static_cast<std::size_t>(q)].start(encode_query(q, encoded.data()), k_);
-    }
+    pack_queries();
     Chunk chunk;
     chunk.panels = HugeArray<float>(static_cast<std::size_t>(chunk_rows * d));
     for (auto* terms : {&chunk.low, &chunk.high, &chunk.weight}) {
@@ -180,10 +179,6 @@ class Search {
   }
 
  private:
-  KnnQuery encode_query(int64_t q, float* out) const {
-    return encoder_.query_row(SerialGroup{}, queries_.row(q), reinterpret_cast<uint8_t*>(out));
-  }
-
   void pack_base(int64_t first, int64_t count, Chunk& chunk) {
     const int64_t d = base_.cols;
     parallel_for(threads_, (count + kPanel - 1) / kPanel, 8, [&](int64_t begin, int64_t end) {
@@ -212,24 +207,34 @@ class Search {
     });
   }
 
+  /// All queries in tiles [d, kQueryRows], and their terms.
+  void pack_queries() {
+    const int64_t d = base_.cols;
+    packed_ = HugeArray<float>(static_cast<std::size_t>(round_up(queries_.rows, kQueryRows) * d));
+    parallel_for(threads_, queries_.rows, 8 * kQueryRows, [&](int64_t begin, int64_t end) {
+      std::vector<float> row(static_cast<std::size_t>(d));
+      for (int64_t q = begin; q < end; ++q) {
+        const KnnQuery terms = encoder_.query_row(SerialGroup{}, queries_.row(q),
+                                                  reinterpret_cast<uint8_t*>(row.data()));
+        survivors_[static_cast<std::size_t>(q)].start(terms, k_);
+        float* tile = packed_.data() + q / kQueryRows * kQueryRows * d + q % kQueryRows;
+        for (int64_t i = 0; i < d; ++i) tile[i * kQueryRows] = row[static_cast<std::size_t>(i)];
+      }
+    });
+  }
+
+  /// begin is a multiple of kQueryRows.
   void scan_block(int64_t begin, int64_t end, int64_t first, int64_t count, const Chunk& chunk) {
     const int64_t d = base_.cols;
     const int64_t rows = round_up(end - begin, kQueryRows);
-    HugeArray<float> packed(static_cast<std::size_t>(rows * d));
+    const float* packed = packed_.data() + begin * d;
     HugeArray<float> products(static_cast<std::size_t>(rows * kPanel));
-    std::vector<float> row(static_cast<std::size_t>(d));
     Scratch scratch;
-    for (int64_t q = begin; q < end; ++q) {
-      encode_query(q, row.data());
-      const int64_t m = q - begin;
-      float* tile = packed.data() + m / kQueryRows * kQueryRows * d + m % kQueryRows;
-      for (int64_t i = 0; i < d; ++i) tile[i * kQueryRows] = row[static_cast<std::size_t>(i)];
-    }
     for (int64_t panel = 0; panel < count; panel += kPanel) {
       for (int64_t i = 0; i < d; i += kDepth) {
         const float* right = chunk.panels.data() + panel * d + i * kPanel;
         for (int64_t m = 0; m < rows; m += kQueryRows) {
-          knn::product_tile<knn::kWidth, kQueryRows>(packed.data() + m * d + i * kQueryRows, right,
+          knn::product_tile<knn::kWidth, kQueryRows>(packed + m * d + i * kQueryRows, right,
                                                      std::min(kDepth, d - i), i == 0,
                                                      products.data() + m * kPanel);
         }
@@ -272,7 +277,12 @@ class Search {
   void settle(int64_t q, Scratch& scratch) {
     std::vector<Survivor>& rows = survivors_[static_cast<std::size_t>(q)].rows();
     scratch.exact.clear();
-    for (const Survivor& row : rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (i + 1 < rows.size()) {  // the rows lie anywhere
+        const float* next = base_.row(rows[i + 1].id);
+        for (int64_t j = 0; j < base_.cols; j += 16) __builtin_prefetch(next + j);
+      }
+      const Survivor& row = rows[i];
       const double distance =
           ann::exact_distance(queries_.row(q), base_.row(row.id), base_.cols, encoder_.metric());
       scratch.exact.push_back({{distance, row.id}, row});
@@ -291,6 +301,7 @@ class Search {
   int threads_;
   ann::KnnFrame frame_;
   ann::KnnEncoder encoder_;
+  HugeArray<float> packed_;
   std::vector<Survivors> survivors_;
 };
 
