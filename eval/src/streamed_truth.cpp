@@ -101,13 +101,13 @@ std::pair<GroundTruth, TruthOrigin> StreamedTruth::find(TruthSource source, int 
   if (caches && !resources.recompute && caches_truth_of(cache_folder, queries, k)) {
     hash = content_hash();
     auto known = read_cached_truth(cache_folder, hash, queries, k);
-    if (known) return {*std::move(known), {source, true}};
+    if (known) return {*std::move(known), TruthOrigin{source, true}};
   }
   ContentHash running = start_hash();
   GroundTruth truth =
       search(source, k, threads, resources, caches && hash.empty() ? &running : nullptr);
   if (caches) cache_truth(cache_folder, hash.empty() ? running.hex() : hash, truth);
-  return {std::move(truth), {source, false}};
+  return {std::move(truth), TruthOrigin{source, false}};
 }
 
 GroundTruth StreamedTruth::search(TruthSource source, int k, int threads,
