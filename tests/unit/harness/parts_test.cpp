@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <gtest/gtest.h>
+
 #include <sys/mman.h>
 #include <unistd.h>
+#include <cmath>
 
 #include <cstring>
 #include <set>
@@ -127,7 +129,8 @@ TEST(Scene, GivesUnitVectorsUnderCosine) {
   EXPECT_FLOAT_EQ(row[0], 0.6f);
   EXPECT_FLOAT_EQ(scene.query(0)[1], 1.0f);
   const auto* zero = reinterpret_cast<const float*>(scene.base().data()) + 2 * scene.to_secret()[1];
-  EXPECT_EQ(zero[0], 0.0f);
+  EXPECT_FLOAT_EQ(zero[0], std::sqrt(0.5f));
+  EXPECT_FLOAT_EQ(zero[1], -std::sqrt(0.5f));
 }
 
 TEST(SharedMemory, CannotBeWrittenOnceSealed) {
