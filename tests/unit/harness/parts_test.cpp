@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <gtest/gtest.h>
-
 #include <sys/mman.h>
 #include <unistd.h>
-#include <cmath>
 
+#include <cmath>
 #include <cstring>
 #include <set>
 
