@@ -9,6 +9,7 @@
 
 #include "encode_steps.h"
 #include "fused_pass.h"
+#include "host_array.h"
 #include "host_lanes.h"
 #include "knn_search.h"
 #include "query_steps.h"
@@ -27,29 +28,11 @@ struct SerialBlock {
 };
 
 /// The CPU's twin of a CUDA device: KnnSearch runs on it with the kernels' own code, tensor cores
-/// emulated (host_lanes.h). For tests; nothing here is fast. Memory that was never written holds
-/// NaN and impossible ids.
+/// emulated (host_lanes.h). For tests; nothing here is fast.
 class HostDevice {
  public:
   template <class T>
-  class Array {
-   public:
-    Array() = default;
-    explicit Array(int64_t size) : values_(static_cast<std::size_t>(size)) {
-      if (size > 0)
-        std::memset(static_cast<void*>(values_.data()), 0xFF, values_.size() * sizeof(T));
-    }
-    T* get() const { return const_cast<T*>(values_.data()); }  // as a device's pointer is
-    void upload(int64_t first, const T* source, int64_t count) {
-      std::copy_n(source, count, values_.begin() + first);
-    }
-    void download(T* target, int64_t first, int64_t count) const {
-      std::copy_n(values_.begin() + first, count, target);
-    }
-
-   private:
-    std::vector<T> values_;
-  };
+  using Array = HostArray<T>;
 
   /// `most_rows` of one pass; few make many pieces.
   explicit HostDevice(int64_t most_rows) : most_rows_(most_rows) {}

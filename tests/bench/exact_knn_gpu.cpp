@@ -275,7 +275,7 @@ int run(int argc, char** argv) {
   std::vector<KnnShape> shapes;
   for (const std::string& name : options.workloads) shapes.push_back(knn_shape(name));
   const gpu::DeviceStatus status = gpu::device_status();
-  if (!status.available) throw Error(ErrorCategory::kDevice, "exact_knn_gpu: " + status.reason);
+  if (!status.available) throw Error(ErrorCategory::kDevice, status.reason);
   fmt::print(
       "{}, {} rounds\nof peak: of the fp16 product below; of copy: the rows, read once as they are "
       "stored, of the device's copy or, for (host), of its link; outside: what the whole takes "

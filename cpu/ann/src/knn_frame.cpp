@@ -26,12 +26,6 @@ constexpr int64_t kStepBytes = 32;
 
 int64_t padded(int64_t bytes) { return (bytes + kStepBytes - 1) / kStepBytes * kStepBytes; }
 
-double unit_of(const float* x, int64_t d, Metric metric) {
-  if (metric != Metric::kCosine) return 1;
-  const double norm = std::sqrt(exact_dot(x, x, d));
-  return norm > 0 ? 1 / norm : 0;
-}
-
 /// The median of the positive norms: outliers do not move it.
 double typical_norm(const std::vector<double>& norms) {
   std::vector<double> positive;
@@ -59,7 +53,7 @@ std::vector<double> mean_of(MatrixView<const float> rows, Metric metric, int thr
       for (int64_t i = block * kRows; i < std::min(rows.rows, (block + 1) * kRows); ++i) {
         if (!counts(i)) continue;
         const float* x = rows.row(i);
-        const double unit = unit_of(x, d, metric);
+        const double unit = knn_unit(SerialGroup{}, x, d, metric);
         for (int64_t j = 0; j < d; ++j) sum[j] += x[j] * unit;
       }
     }
@@ -84,12 +78,8 @@ std::vector<double> norms_of(const KnnSample& sample, Metric metric, const doubl
   parallel_for(threads, rows.rows, 1024, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* x = rows.row(i);
-      const double unit = unit_of(x, rows.cols, metric);
-      norms[static_cast<std::size_t>(i)] =
-          std::sqrt(detail::lane_sum(rows.cols, [&](int64_t j, double acc) {
-            const double value = x[j] * unit - (mean ? mean[j] : 0);
-            return std::fma(value, value, acc);
-          }));
+      const double unit = knn_unit(SerialGroup{}, x, rows.cols, metric);
+      norms[static_cast<std::size_t>(i)] = knn_norm(SerialGroup{}, x, rows.cols, unit, mean);
     }
   });
   for (int64_t i = 0; i < rows.rows; ++i) {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "../eval/knn_cases.h"
+#include "host_array.h"
 #include "reference_search.h"
 
 namespace crinn::gpu {
@@ -21,25 +22,8 @@ constexpr Ties kAllTies[] = {Ties::kFirst, Ties::kLast, Ties::kAny};
 
 class HostReference {
  public:
-  /// What was never written is NaN, or no row.
   template <class T>
-  class Array {
-   public:
-    Array() = default;
-    explicit Array(int64_t size) : values_(static_cast<std::size_t>(size)) {
-      std::memset(static_cast<void*>(values_.data()), 0xFF, values_.size() * sizeof(T));
-    }
-    T* get() const { return const_cast<T*>(values_.data()); }  // as a device's pointer is
-    void upload(int64_t first, const T* source, int64_t count) {
-      std::copy_n(source, count, values_.begin() + first);
-    }
-    void download(T* target, int64_t first, int64_t count) const {
-      std::copy_n(values_.begin() + first, count, target);
-    }
-
-   private:
-    std::vector<T> values_;
-  };
+  using Array = HostArray<T>;
 
   explicit HostReference(Ties ties) : ties_(ties) {}
 

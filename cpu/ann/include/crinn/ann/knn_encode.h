@@ -38,6 +38,36 @@ CRINN_HOST_DEVICE inline bool is_finite(const KnnQuery& query) {
   return query.reach == query.reach;
 }
 
+namespace detail {
+
+/// Sum over the group's elements of term(j, acc), j < d.
+template <class Group, class Term>
+CRINN_HOST_DEVICE double sum_over(const Group& group, int64_t d, const Term& term) {
+  const int64_t mine = (d - group.rank + group.size - 1) / group.size;
+  return group.sum(lane_sum(
+      mine, [&](int64_t i, double acc) { return term(group.rank + i * group.size, acc); }));
+}
+
+}  // namespace detail
+
+/// |x unit - centre|; `centre` may be null. Not finite where x is not.
+template <class Group>
+CRINN_HOST_DEVICE double knn_norm(const Group& group, const float* x, int64_t d, double unit,
+                                  const double* centre) {
+  return std::sqrt(detail::sum_over(group, d, [=](int64_t j, double acc) {
+    const double value = x[j] * unit - (centre ? centre[j] : 0);
+    return std::fma(value, value, acc);
+  }));
+}
+
+/// 1 / |x| under kCosine (0 for a zero vector, whose cosine is 0), else 1.
+template <class Group>
+CRINN_HOST_DEVICE double knn_unit(const Group& group, const float* x, int64_t d, Metric metric) {
+  if (metric != Metric::kCosine) return 1;
+  const double norm = knn_norm(group, x, d, 1, nullptr);
+  return norm > 0 ? 1 / norm : 0;
+}
+
 /// How the rows of one search are encoded; passed to kernels by value. See knn_certificate.h for
 /// the formulas of kFp32 and kFp16. kInteger: rows of whole numbers within 256 values become x' = x
 /// - o. Products of bytes and their sums in int32 are exact, so the bounds are as tight as fp32
@@ -70,14 +100,15 @@ struct KnnEncoder {
       return {static_cast<float>(term - widened), static_cast<float>(term + widened),
               knn_round_up(std::sqrt(bytes.square)), 0};
     }
-    const double unit = unit_of(group, x);
-    const double norm = norm_of(group, x, unit, mean);
+    const double unit = knn_unit(group, x, d, certificate.metric);
+    const double norm = knn_norm(group, x, d, unit, mean);
     const bool finite = norm <= DBL_MAX;
     const double residual = write(group, x, unit, mean, finite ? scale : 0, norm * scale, out);
     if (!finite) return knn_row_not_finite();
     if (residual != residual) return knn_row_not_held();
     double raw = 0;  // of no use to kL2
-    if (certificate.metric == Metric::kInnerProduct) raw = norm_of(group, x, 1, nullptr) * scale;
+    if (certificate.metric == Metric::kInnerProduct)
+      raw = knn_norm(group, x, d, 1, nullptr) * scale;
     if (certificate.metric == Metric::kCosine) raw = scale;
     return certificate.row(norm * scale, raw, residual);
   }
@@ -91,8 +122,8 @@ struct KnnEncoder {
       return {static_cast<float>(kIntegerMargin * std::sqrt(bytes.square)), 0, 0};
     }
     const double* const centre = certificate.metric == Metric::kL2 ? mean : nullptr;
-    const double unit = unit_of(group, x);
-    const double norm = norm_of(group, x, unit, centre);
+    const double unit = knn_unit(group, x, d, certificate.metric);
+    const double norm = knn_norm(group, x, d, unit, centre);
     const bool finite = norm <= DBL_MAX;
     const double by = finite ? query_scale(norm) : 0;
     const double residual = write(group, x, unit, centre, by, norm * by, out);
@@ -111,32 +142,6 @@ struct KnnEncoder {
   /// fp32 of int32 sums costs u, the bounds' evaluation less than 8u.
   static constexpr double kIntegerMargin = 16 * 0x1p-24;
 
-  /// Sum over the group's elements of term(j, acc).
-  template <class Group, class Term>
-  CRINN_HOST_DEVICE double sum_over(const Group& group, const Term& term) const {
-    const int64_t mine = (d - group.rank + group.size - 1) / group.size;
-    return group.sum(detail::lane_sum(
-        mine, [&](int64_t i, double acc) { return term(group.rank + i * group.size, acc); }));
-  }
-
-  /// 1 / |x| under kCosine (0 for a zero vector, whose cosine is 0), else 1.
-  template <class Group>
-  CRINN_HOST_DEVICE double unit_of(const Group& group, const float* x) const {
-    if (certificate.metric != Metric::kCosine) return 1;
-    const double norm = norm_of(group, x, 1, nullptr);
-    return norm > 0 ? 1 / norm : 0;
-  }
-
-  /// |x unit - centre|; `centre` may be null. Not finite where x is not.
-  template <class Group>
-  CRINN_HOST_DEVICE double norm_of(const Group& group, const float* x, double unit,
-                                   const double* centre) const {
-    return std::sqrt(sum_over(group, [=](int64_t j, double acc) {
-      const double value = x[j] * unit - (centre ? centre[j] : 0);
-      return std::fma(value, value, acc);
-    }));
-  }
-
   /// Writes (x unit - centre) by, and returns the norm of what rounding took away, as far as the
   /// certificate does not cover it; NaN, and zeros written, where the format does not hold the row,
   /// whose norm is `norm`.
@@ -154,7 +159,7 @@ struct KnnEncoder {
     }
     auto* const to = reinterpret_cast<uint16_t*>(out);
     bool beyond = false;
-    const double square = sum_over(group, [&](int64_t j, double acc) {
+    const double square = detail::sum_over(group, d, [&](int64_t j, double acc) {
       const double exact = value(j);
       const auto narrow = static_cast<float>(exact);  // what is rounded again, and may round up
       if (!(std::fabs(narrow) < static_cast<float>(kHalfOverflow))) {
