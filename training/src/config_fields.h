@@ -125,6 +125,7 @@ void visit_config(V& v, C& c) {
     v.field("random", c.seeds.random, 0);
     v.field("edits", c.seeds.edits, 0);
     v.field("carried", c.seeds.carried, 0);
+    v.field("modules", c.seeds.modules);
   });
   v.group("schedule", [&] {
     v.field("roles", c.schedule.roles);

@@ -135,6 +135,26 @@ std::vector<int32_t> GrammarCodec::encode(harness::Role role, const std::string&
   return tokens;
 }
 
+std::pair<harness::Role, std::string> GrammarCodec::completion_of(const std::string& header) const {
+  for (std::size_t r = 0; r < grammars_.size(); ++r) {
+    const std::string head = fmt::format("// A derivation of the {} grammar:\n", kRoleNames[r]);
+    std::size_t at = header.find(head);
+    if (at == std::string::npos) continue;
+    constexpr std::string_view kIndent = "//   ";
+    std::string text;
+    for (at += head.size(); header.compare(at, kIndent.size(), kIndent) == 0;) {
+      const std::size_t end = std::min(header.find('\n', at), header.size());
+      text +=
+          (text.empty() ? "" : " ") + header.substr(at + kIndent.size(), end - at - kIndent.size());
+      at = std::min(end + 1, header.size());
+    }
+    const auto role = static_cast<harness::Role>(r);
+    return {role, grammars_[r].to_text(grammars_[r].parse_text(text))};
+  }
+  throw Error(ErrorCategory::kData,
+              "GrammarCodec::completion_of: no line '// A derivation of the ... grammar:'");
+}
+
 harness::ModuleSource GrammarCodec::render(harness::Role role,
                                            const std::string& completion) const {
   return {role, std::string(kRoleNames[static_cast<std::size_t>(role)]) + " derivation",

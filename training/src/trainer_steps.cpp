@@ -64,8 +64,8 @@ bool is_zero_variance(std::span<const CandidateRow> group, double reward_floor, 
   return deviation_of(rewards) < std::max(tolerance * error, 1e-6);
 }
 
-/// Seeds: the incumbent (its ratio is known), examples, the best programs of the role's earlier
-/// phases, random derivations, and edits of the best so far.
+/// Seeds: the incumbent (its ratio is known), an earlier run's modules, examples, the best programs
+/// of the role's earlier phases, random derivations, and edits of the best so far.
 void Trainer::seed_phase() {
   const auto begin = std::chrono::steady_clock::now();
   const harness::Role role = phase().role;
@@ -106,6 +106,9 @@ void Trainer::seed_phase() {
   archive_row(incumbent, 0);
   rows.push_back(incumbent);
 
+  for (const auto& [of_role, completion] : parts_.earlier) {
+    if (of_role == role) seed(completion, Origin::kCarried, {});
+  }
   const std::vector<std::string> examples = parts_.operators.examples(role);
   for (std::size_t i = 0;
        i < std::min(examples.size(), static_cast<std::size_t>(config_.seeds.examples)); ++i) {

@@ -52,7 +52,16 @@ harness::JudgeOptions confirm_options(const Config& config) {
 /// The parts that every mode of the tool needs, in the order of their making.
 class Session {
  public:
-  Session(const Config& config, std::FILE* terminal) : config_(config), terminal_(terminal) {}
+  Session(const Config& config, std::FILE* terminal) : config_(config), terminal_(terminal) {
+    for (const std::string& file : config_.seeds.modules) {
+      try {
+        earlier_.push_back(codec_.completion_of(read_file(file)));
+      } catch (const Error& error) {
+        throw Error(error.category(),
+                    fmt::format("crinn-train: seeds.modules: {}: {}", file, error.what()));
+      }
+    }
+  }
 
   void open_data() {
     data_ = load_data(config_, config_.dataset, all_queries());
@@ -112,6 +121,8 @@ class Session {
   std::FILE* terminal_;
   GrammarCodec codec_;
   Operators operators_ = grammar_operators(codec_);
+  /// What seeds.modules name.
+  std::vector<std::pair<harness::Role, std::string>> earlier_;
   eval::Dataset data_;
   harness::Triple baseline_;
   std::unique_ptr<JudgeEvaluator> evaluator_;
@@ -247,8 +258,11 @@ int Session::dry_run() {
   const double candidate_seconds = 2 * config_.judge.race_seconds + 2;
   double total = config_.warm_start.seconds;
   for (const Phase& phase : phases) {
-    const int seeds = config_.seeds.examples + config_.seeds.random + config_.seeds.edits +
-                      (phase.round > 0 ? config_.seeds.carried : 0);
+    const auto earlier = std::count_if(earlier_.begin(), earlier_.end(), [&](const auto& module) {
+      return module.first == phase.role;
+    });
+    const int seeds = static_cast<int>(earlier) + config_.seeds.examples + config_.seeds.random +
+                      config_.seeds.edits + (phase.round > 0 ? config_.seeds.carried : 0);
     const int candidates = seeds + phase.steps * config_.grpo.groups * config_.grpo.group_size +
                            config_.confirm.verify_top;
     total += candidates * candidate_seconds;
@@ -328,10 +342,11 @@ int Session::run(RunFolder& folder) {
           std::chrono::duration<double>(std::chrono::steady_clock::now() - session_start).count();
       checkpoints.save(state, [&](const auto& path) { proposer_->save(path / "policy"); });
     }
-    Trainer trainer(config_,
-                    {codec_, operators_, *proposer_, *evaluator_, archive, log, baseline_,
-                     [&](const RunState& now) { save_report(now, nullptr); }, make_guards()},
-                    checkpoints, state);
+    Trainer trainer(
+        config_,
+        {codec_, operators_, *proposer_, *evaluator_, archive, log, baseline_,
+         [&](const RunState& now) { save_report(now, nullptr); }, make_guards(), earlier_},
+        checkpoints, state);
     trainer.run();
     const Confirmation confirmation = finish(trainer, folder, archive);
     RunState end = trainer.state();

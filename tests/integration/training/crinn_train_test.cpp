@@ -140,6 +140,8 @@ TEST_F(CrinnTrain, RefusesWhatItCannotDoWithTheRightExitCode) {
   expect({"grpo.group_siz=3"}, 2, "unknown key 'grpo.group_siz'");
   expect({"--no-such-flag"}, 2, "--no-such-flag");
   expect({"dataset=/no/such.hdf5"}, 3, "/no/such.hdf5");
+  write_file_atomic(run_folder("plain.h"), "#pragma once\n");
+  expect({"seeds.modules=[" + run_folder("plain.h").string() + "]"}, 3, "plain.h");
   expect({"queries.train=1000"}, 2, "has 240 queries");
   expect({"name=absent", "--resume", "/no/checkpoint"}, 2, "no run to resume");
   write_file_atomic(run_folder("foreign") / "archive.sqlite", std::string(9000, 'x'));

@@ -191,6 +191,21 @@ TEST(GrammarCodec, ProgramsAreFormattedAsTheHouseIs) {
   EXPECT_TRUE(result.ok()) << result.err.substr(0, 4000);
 }
 
+TEST(GrammarCodec, ReadsTheDerivationOfARenderedHeader) {
+  Rng rng(8);
+  for (const Role role : kRoles) {
+    for (int i = 0; i < 50; ++i) {
+      const std::string completion = codec().random_completion(role, rng);
+      const auto [of_role, read] = codec().completion_of(codec().render(role, completion).text);
+      EXPECT_EQ(of_role, role);
+      EXPECT_EQ(read, completion);
+    }
+  }
+  EXPECT_THROW(codec().completion_of("#pragma once\n"), Error);
+  EXPECT_THROW(codec().completion_of("// A derivation of the search grammar:\n//   plan=none"),
+               Error);
+}
+
 TEST(GrammarCodec, TheFirstExampleIsTheOneNearTheBaseline) {
   for (const Role role : kRoles) {
     ASSERT_FALSE(codec().grammar(role).examples().empty());

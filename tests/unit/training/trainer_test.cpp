@@ -8,6 +8,7 @@
 
 #include "analytic_evaluator.h"
 #include "crinn/base/files.h"
+#include "crinn/harness/judge.h"
 #include "crinn/train/champion.h"
 #include "crinn/train/grammar_codec.h"
 #include "crinn/train/run_report.h"
@@ -53,6 +54,7 @@ struct Session {
   Operators operators = grammar_operators(codec);
   RunState state;
   std::vector<Guard> guards;
+  std::vector<std::pair<Role, std::string>> earlier;
 
   Session(Config c, std::filesystem::path f) : config(std::move(c)), folder(std::move(f)) {}
 
@@ -74,10 +76,10 @@ struct Session {
     Archive archive(folder / "archive.sqlite");
     archive.truncate_after(start.step);
     RunLog log(folder, false, resume ? start.step : -1, nullptr);
-    Trainer trainer(
-        config,
-        {codec, operators, *proposer, evaluator, archive, log, baseline_triple(), nullptr, guards},
-        checkpoints, start);
+    Trainer trainer(config,
+                    {codec, operators, *proposer, evaluator, archive, log, baseline_triple(),
+                     nullptr, guards, earlier},
+                    checkpoints, start);
     try {
       trainer.run();
     } catch (const Killed&) {
@@ -137,6 +139,34 @@ TEST(Trainer, BuildsEachPhaseOnTheBestTripleSoFar) {
     }
   }
   EXPECT_GE(run.state.best_ratio.estimate, best_search - 1e-9);
+}
+
+TEST(Trainer, BeginsAPhaseWithAnEarlierRunsModules) {
+  const TemporaryFolder folder;
+  Session run(small_config(ProposerKind::kEdit), folder.path());
+  Rng rng(3);
+  for (const Role role : {Role::kRefinement, Role::kSearch}) {
+    run.earlier.emplace_back(role, run.codec.random_completion(role, rng));
+  }
+  ASSERT_TRUE(run.go());
+  for (const auto& [role, completion] : run.earlier) {
+    const auto rows = run.rows();
+    // The phase's first row is its incumbent.
+    const auto first = std::find_if(rows.begin(), rows.end(), [role = role](const auto& row) {
+      return row.role == role && row.slot == 1;
+    });
+    ASSERT_NE(first, rows.end());
+    EXPECT_EQ(first->completion, completion);
+    EXPECT_EQ(first->origin, Origin::kCarried);
+  }
+}
+
+TEST(Champion, NamesDerivationsThatTheGrammarsStillHave) {
+  const GrammarCodec codec;
+  const harness::Triple champion = harness::load_triple("champion");
+  for (const Role role : {Role::kConstruction, Role::kSearch, Role::kRefinement}) {
+    EXPECT_EQ(codec.completion_of(champion.at(role).text).first, role);
+  }
 }
 
 TEST(Trainer, MeasuresNoProgramTwice) {

@@ -64,6 +64,9 @@ struct SeedConfig {
   int examples = 1;  ///< the grammar's own named derivations, the first ones
   int random = 3, edits = 3;
   int carried = 3;  ///< best programs of the role's earlier phases
+  /// Headers that an earlier run wrote (a champion's): their derivations come before all others in
+  /// the phases of their role.
+  std::vector<std::string> modules = {};
 };
 
 struct ScheduleConfig {

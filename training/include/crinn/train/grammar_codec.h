@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crinn/base/rng.h"
@@ -57,6 +58,10 @@ class GrammarCodec final : public Codec {
 
   /// The C++ header of a completion. Throws Error (usage) where the text is no derivation.
   harness::ModuleSource render(harness::Role role, const std::string& completion) const;
+
+  /// The derivation that the head of a rendered header names, with its role. Throws Error (data)
+  /// where there is none, Error (usage) where it is none of these grammars.
+  std::pair<harness::Role, std::string> completion_of(const std::string& header) const;
 
   /// A derivation with every choice drawn by weight: uniformly, but for alternatives that the
   /// grammar marks as rare.

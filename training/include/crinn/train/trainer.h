@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crinn/train/archive.h"
@@ -42,6 +43,8 @@ struct TrainerParts {
   /// More data sets, on which no winner of a phase may lose more than confirm.regression_limit, nor
   /// a candidate that beats all before it, which else counts as what it is there.
   std::vector<Guard> guards = {};
+  /// Completions of an earlier run, with their roles: seeds of their phases before all others.
+  std::vector<std::pair<harness::Role, std::string>> earlier = {};
 };
 
 /// The loop: module after module on top of the best triple so far; exemplars -> proposals ->

@@ -12,7 +12,8 @@
 #include "crinn/ann/toolbox/float_table.h"
 
 // A derivation of the refinement grammar:
-//   plan=once table=bf16 count=all pass=running fetch=bursts burst=2 patience=limited misses=48
+//   plan=once table=bf16 survivors=front count=all pass=running fetch=bursts burst=2
+//   patience=limited misses=48
 // In words:
 // - all candidates are looked at again, in bf16; the k nearest so far are kept in order, until 48
 //   in a row are no gain.
