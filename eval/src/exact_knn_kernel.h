@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 
-/// The register-blocked fp32 product under exact_knn: a tile of MR queries times 2 W rows, written
-/// with the compiler's vector extension so that one source serves every instruction set.
+/// The register-blocked fp32 products under exact_knn, written with the compiler's vector extension
+/// so that one source serves every instruction set.
 namespace crinn::eval::knn {
 
 template <int W>
 struct VectorOf {
   typedef float type __attribute__((vector_size(W * sizeof(float)), may_alias));
+  typedef int32_t mask __attribute__((vector_size(W * sizeof(int32_t))));
 };
 
 /// c [MR, 2 W] = (first ? 0 : c) + sum over i < length of a[i, MR]^T b[i, 2 W]. b and c are aligned
@@ -35,15 +38,48 @@ inline void product_tile(const float* a, const float* b, int64_t length, bool fi
   }
 }
 
-/// Whether any of 2 W rows may be among the nearest: not (low - acc) - slope weight > threshold.
+/// <a, b> of two rows, aligned and zero-padded to `padded` floats, a multiple of 4 W.
 template <int W>
-inline bool any_survivor(const float* acc, const float* low, const float* weight, float slope,
-                         float threshold) {
-  int kept = 0;  // a reduction that compilers vectorise
-  for (int j = 0; j < 2 * W; ++j) {
-    kept |= static_cast<int>(!((low[j] - acc[j]) - slope * weight[j] > threshold));
+inline float product(const float* a, const float* b, int64_t padded) {
+  using Vector = typename VectorOf<W>::type;
+  Vector sum[4] = {};
+  for (int64_t i = 0; i < padded; i += 4 * W) {
+#pragma GCC unroll 4
+    for (int m = 0; m < 4; ++m) {
+      sum[m] += *reinterpret_cast<const Vector*>(a + i + m * W) *
+                *reinterpret_cast<const Vector*>(b + i + m * W);
+    }
   }
-  return kept != 0;
+  const Vector all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  float lanes[W];
+  for (int j = 0; j < W; ++j) lanes[j] = all[j];
+  for (int length = W / 2; length > 0; length /= 2) {
+    for (int j = 0; j < length; ++j) lanes[j] += lanes[j + length];
+  }
+  return lanes[0];
+}
+
+/// acc, low and weight are aligned to W floats. Bit j: row j of 2 W may be among the nearest, not
+/// (low - acc) - slope weight > threshold.
+template <int W>
+inline uint32_t survivors(const float* acc, const float* low, const float* weight, float slope,
+                          float threshold) {
+  using Vector = typename VectorOf<W>::type;
+  using Mask = typename VectorOf<W>::mask;
+  const auto at = [](const float* from, int half) {
+    return *reinterpret_cast<const Vector*>(from + half * W);
+  };
+  Mask bits;
+  for (int j = 0; j < W; ++j) bits[j] = 1 << j;
+  Mask kept[2];
+  for (int half = 0; half < 2; ++half) {
+    const Vector lower = (at(low, half) - at(acc, half)) - slope * at(weight, half);
+    kept[half] = ~Mask(lower > threshold) & (half == 0 ? bits : bits << W);
+  }
+  const Mask either = kept[0] | kept[1];
+  uint32_t mask = 0;
+  for (int j = 0; j < W; ++j) mask |= static_cast<uint32_t>(either[j]);
+  return mask;
 }
 
 #if defined(__AVX512F__)
@@ -53,5 +89,23 @@ inline constexpr int kWidth = 8, kQueryRows = 6;  // 12 of 16
 #else
 inline constexpr int kWidth = 4, kQueryRows = 6;
 #endif
+
+inline constexpr int kPanel = 2 * kWidth;  // base rows of one tile
+inline constexpr int64_t kDepth = 256;     // dimensions of one tile: bounds the rounding chain
+
+/// The additions that round which a product over `depth` dimensions passes at most, in slices or in
+/// product().
+inline int64_t chain(int64_t depth) {
+  constexpr int kLanes = 4 * kWidth;
+  const int64_t slices = std::min(depth, kDepth) + depth / kDepth + 2;
+  return std::max(slices, depth / kLanes + 2 + std::bit_width(unsigned{kLanes}));
+}
+
+/// Adds the slice of kDepth dimensions from `i` on to c [kQueryRows, kPanel] = a [depth,
+/// kQueryRows]^T b [depth, kPanel]; the first one overwrites c.
+inline void product_slice(const float* a, const float* b, int64_t depth, int64_t i, float* c) {
+  product_tile<kWidth, kQueryRows>(a + i * kQueryRows, b + i * kPanel, std::min(kDepth, depth - i),
+                                   i == 0, c);
+}
 
 }  // namespace crinn::eval::knn

@@ -176,4 +176,22 @@ std::vector<double> kth_distances(const GroundTruth& truth, int k) {
   return result;
 }
 
+gpu::Neighbors slice_neighbors(TruthSource source, MatrixView<const float> queries,
+                               const Matrix& slice, int64_t first, ann::Metric metric, int k,
+                               int threads, const TruthResources& resources, int64_t work_bytes) {
+  gpu::Neighbors part;
+  if (source == TruthSource::kGpu) {
+    part = gpu::exact_knn(queries, slice.view(), metric, k,
+                          {resources.devices, resources.memory_bytes, gpu::KnnPath::kAuto});
+  } else {
+    GroundTruth truth = exact_knn(slice.view(), queries, metric, k, threads, work_bytes);
+    part.ids = std::move(truth.ids);
+    part.distances = std::move(truth.distances);
+  }
+  for (int64_t& id : part.ids) {
+    if (id >= 0) id += first;
+  }
+  return part;
+}
+
 }  // namespace crinn::eval

@@ -10,6 +10,7 @@
 #include "crinn/base/progress.h"
 #include "crinn/gpu/ranked_knn.h"
 #include "sources.h"
+#include "truth_sources.h"
 
 namespace crinn::eval {
 namespace {
@@ -74,18 +75,8 @@ GroundTruth RankedTruth::find(TruthSource source, int k, int threads,
     gpu::Neighbors nearest = gpu::merge_neighbors({}, queries.rows, k);
     Progress progress(fmt::format("exact k-NN, rank {} of {}", comm_.rank(), comm_.size()), count);
     for_each_slice(share, slice_rows, [&](const Matrix& slice, int64_t at) {
-      gpu::Neighbors part;
-      if (source == TruthSource::kGpu) {
-        part = gpu::exact_knn(queries, slice.view(), metric_, k,
-                              {resources.devices, resources.memory_bytes, gpu::KnnPath::kAuto});
-      } else {
-        GroundTruth truth = exact_knn(slice.view(), queries, metric_, k, threads, work_bytes);
-        part.ids = std::move(truth.ids);
-        part.distances = std::move(truth.distances);
-      }
-      for (int64_t& id : part.ids) {
-        if (id >= 0) id += at;
-      }
+      gpu::Neighbors part =
+          slice_neighbors(source, queries, slice, at, metric_, k, threads, resources, work_bytes);
       std::string plan = at == 0 ? part.plan : nearest.plan;
       nearest = gpu::merge_neighbors({std::move(nearest), std::move(part)}, queries.rows, k);
       nearest.plan = std::move(plan);

@@ -122,19 +122,9 @@ GroundTruth StreamedTruth::search(TruthSource source, int k, int threads,
   for_each_slice(data_->base, slice_rows_, [&](const Matrix& slice, int64_t first) {
     std::future<void> hashed;
     if (hash) hashed = std::async(std::launch::async, [&] { hash->add(slice); });
-    gpu::Neighbors part;
-    if (source == TruthSource::kGpu) {
-      part = gpu::exact_knn(queries, slice.view(), metric_, k,
-                            {resources.devices, resources.memory_bytes, gpu::KnnPath::kAuto});
-      if (first == 0) spdlog::info("ground truth: {}", part.plan);
-    } else {
-      GroundTruth truth = exact_knn(slice.view(), queries, metric_, k, threads, work_bytes);
-      part.ids = std::move(truth.ids);
-      part.distances = std::move(truth.distances);
-    }
-    for (int64_t& id : part.ids) {
-      if (id >= 0) id += first;
-    }
+    gpu::Neighbors part =
+        slice_neighbors(source, queries, slice, first, metric_, k, threads, resources, work_bytes);
+    if (first == 0 && !part.plan.empty()) spdlog::info("ground truth: {}", part.plan);
     std::vector<gpu::Neighbors> parts;
     parts.push_back(std::move(nearest));
     parts.push_back(std::move(part));

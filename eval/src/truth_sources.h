@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "crinn/eval/ground_truth.h"
+#include "crinn/gpu/knn.h"
 
 /// What prepare_truth() and StreamedTruth have in common.
 namespace crinn::eval {
@@ -28,5 +29,12 @@ void cache_truth(const std::filesystem::path& folder, std::string_view content_h
                  const GroundTruth& truth);
 /// Whether `folder` keeps any truth of that shape: if not, no hash needs to be known.
 bool caches_truth_of(const std::filesystem::path& folder, int64_t queries, int k);
+
+/// The k nearest rows of a slice of a base to each query, by their ids in the base, whose rows from
+/// `first` on the slice holds: by the devices of `resources` (kGpu), else by exact_knn() in
+/// `work_bytes`.
+gpu::Neighbors slice_neighbors(TruthSource source, MatrixView<const float> queries,
+                               const Matrix& slice, int64_t first, ann::Metric metric, int k,
+                               int threads, const TruthResources& resources, int64_t work_bytes);
 
 }  // namespace crinn::eval

@@ -119,6 +119,8 @@ void visit_config(V& v, C& c) {
     v.field("count", c.exemplars.count, 0);
     v.field("buckets", c.exemplars.buckets, 1);
     v.field("tau", c.exemplars.tau, 1e-6);
+    v.field("niche_share", c.exemplars.niche_share, 0);
+    v.field("niche_choices", c.exemplars.niche_choices, 1);
   });
   v.group("seeds", [&] {
     v.field("examples", c.seeds.examples, 0);

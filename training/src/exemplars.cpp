@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 
@@ -29,15 +30,42 @@ std::vector<std::size_t> usable_rows(std::span<const CandidateRow> rows) {
   return usable;
 }
 
+/// The members of one niche that is not hopeless.
+std::vector<std::size_t> draw_niche(std::span<const CandidateRow> rows,
+                                    const std::vector<std::size_t>& usable, double least,
+                                    int choices, Rng& rng) {
+  std::map<std::string_view, std::vector<std::size_t>> niches;
+  for (const std::size_t i : usable) {
+    niches[first_choices(rows[i].completion, choices)].push_back(i);
+  }
+  std::erase_if(niches, [&](const auto& niche) {
+    return std::none_of(niche.second.begin(), niche.second.end(),
+                        [&](std::size_t i) { return rows[i].reward >= least; });
+  });
+  return std::next(niches.begin(), static_cast<std::ptrdiff_t>(rng.below(niches.size())))->second;
+}
+
 }  // namespace
+
+std::string_view first_choices(std::string_view completion, int count) {
+  std::size_t end = 0;
+  while (count-- > 0 && end != completion.npos) end = completion.find(' ', end + (end > 0));
+  return completion.substr(0, end);
+}
 
 std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
                                           const ExemplarOptions& options, Rng& rng) {
-  const std::vector<std::size_t> usable = usable_rows(rows);
+  const std::vector<std::size_t> all = usable_rows(rows);
+  std::vector<std::size_t> usable = all;
   if (usable.empty() || options.count <= 0) return {};
   const auto by_reward = [&](std::size_t a, std::size_t b) {
     return rows[a].reward != rows[b].reward ? rows[a].reward < rows[b].reward : a < b;
   };
+  const bool niche = options.niche_share > 0 && rng.uniform() < options.niche_share;
+  if (niche) {
+    const double best = rows[*std::max_element(all.begin(), all.end(), by_reward)].reward;
+    usable = draw_niche(rows, all, best - kReach * options.tau, options.niche_choices, rng);
+  }
   const double worst = rows[*std::min_element(usable.begin(), usable.end(), by_reward)].reward;
   const double high = rows[*std::max_element(usable.begin(), usable.end(), by_reward)].reward;
   const double low = std::max(worst, high - kReach * options.tau);
@@ -80,6 +108,17 @@ std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
   for (auto it = best.rbegin();
        it != best.rend() && static_cast<int>(chosen.size()) < options.count; ++it) {
     if (std::find(chosen.begin(), chosen.end(), *it) == chosen.end()) chosen.push_back(*it);
+  }
+  if (niche) {
+    std::vector<std::size_t> worse = all;
+    std::erase_if(worse, [&](std::size_t i) {
+      return rows[i].reward >= high || std::find(chosen.begin(), chosen.end(), i) != chosen.end();
+    });
+    while (static_cast<int>(chosen.size()) < options.count && !worse.empty()) {
+      const auto at = static_cast<std::ptrdiff_t>(rng.below(worse.size()));
+      chosen.push_back(worse[static_cast<std::size_t>(at)]);
+      worse.erase(worse.begin() + at);
+    }
   }
   std::sort(chosen.begin(), chosen.end(), by_reward);
   return chosen;

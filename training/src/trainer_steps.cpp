@@ -8,6 +8,7 @@
 #include "crinn/base/progress.h"
 #include "crinn/base/rng.h"
 #include "crinn/eval/reward.h"
+#include "crinn/train/exemplars.h"
 #include "crinn/train/source_key.h"
 #include "crinn/train/trainer.h"
 
@@ -21,13 +22,6 @@ constexpr double kSeedShare = 0.4;
 /// Random seeds are spread over what a grammar decides first (a module's plan and layout): of this
 /// many draws, the one whose first choices are rarest among the seeds so far is raced.
 constexpr int kDrawsPerSeed = 8;
-
-/// The first `count` choices of a derivation.
-std::string_view first_choices(std::string_view completion, int count) {
-  std::size_t end = 0;
-  while (count-- > 0 && end != completion.npos) end = completion.find(' ', end + (end > 0));
-  return completion.substr(0, end);
-}
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
+#include <string>
 
 #include "crinn/base/error.h"
 #include "crinn/eval/dataset.h"
@@ -23,6 +25,55 @@ TEST(ExactKnn, EqualsTheNaiveLoopOnEveryAdversarialInput) {
       EXPECT_EQ(truth.ids, expected.ids);
       EXPECT_EQ(truth.distances, expected.distances);
     }
+  }
+}
+
+TEST(ExactKnn, EqualsTheNaiveLoopWithAnyNumberOfLeadingAxes) {
+  for (const knn_cases::Case& input : knn_cases::all_cases()) {
+    for (const ann::Metric metric : kMetrics) {
+      const knn_cases::Answer expected = knn_cases::naive(input, metric);
+      for (const int64_t axes : {int64_t{1}, int64_t{7}, input.d / 2, input.d}) {
+        SCOPED_TRACE(input.name + ", " + std::string(to_string(metric)) + ", " +
+                     std::to_string(axes) + " axes");
+        const GroundTruth truth = exact_knn(input.base_view(), input.query_view(), metric, input.k,
+                                            1, 0, std::min<int64_t>(axes, 256));
+        EXPECT_EQ(truth.ids, expected.ids);
+        EXPECT_EQ(truth.distances, expected.distances);
+      }
+    }
+  }
+}
+
+TEST(ExactKnn, EqualsTheNaiveLoopInSeveralChunksWithLeadingAxes) {
+  const auto input = knn_cases::make("", 7001, 13, 300, 10, [](Rng& rng, int64_t, int64_t j) {
+    return (j < 6 ? 1.0 : 0.05) * rng.normal();
+  });
+  // Of work space: without room for axes, with little of it, without a limit.
+  const int64_t least = int64_t{1} << 20, little = int64_t{20} << 20;
+  for (const ann::Metric metric : kMetrics) {
+    const knn_cases::Answer expected = knn_cases::naive(input, metric);
+    for (const int64_t axes : {8, 40}) {
+      for (const int threads : {1, 3}) {
+        for (const int64_t memory : {least, little, int64_t{0}}) {
+          const GroundTruth truth = exact_knn(input.base_view(), input.query_view(), metric,
+                                              input.k, threads, memory, axes);
+          EXPECT_EQ(truth.ids, expected.ids);
+          EXPECT_EQ(truth.distances, expected.distances);
+        }
+      }
+    }
+  }
+}
+
+TEST(ExactKnn, EqualsTheNaiveLoopWhereASampleChoosesTheAxes) {
+  const auto input = knn_cases::make("", 5000, 2500, 64, 10, [](Rng& rng, int64_t, int64_t j) {
+    return (j < 6 ? 1.0 : 0.03) * rng.normal();  // data that leading_axes_test has axes chosen for
+  });
+  for (const ann::Metric metric : kMetrics) {
+    const knn_cases::Answer expected = knn_cases::naive(input, metric);
+    const GroundTruth truth = exact_knn(input.base_view(), input.query_view(), metric, input.k, 1);
+    EXPECT_EQ(truth.ids, expected.ids);
+    EXPECT_EQ(truth.distances, expected.distances);
   }
 }
 
@@ -99,6 +150,11 @@ TEST(ExactKnn, NamesTheRowThatIsNotFinite) {
         << error.what();
   }
   EXPECT_THROW(exact_knn({base.data(), 5, 4}, {base.data(), 1, 4}, ann::Metric::kL2, 0, 1), Error);
+  for (const int64_t axes : {-1, 257}) {
+    EXPECT_THROW(
+        exact_knn({base.data(), 5, 4}, {base.data(), 1, 4}, ann::Metric::kL2, 1, 1, 0, axes),
+        Error);
+  }
   EXPECT_THROW(exact_knn({base.data(), 5, 4}, {base.data(), 1, 3}, ann::Metric::kL2, 1, 1), Error);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,8 +88,11 @@ void write_hdf5(const Dataset& dataset, const std::filesystem::path& path);
 /// Exact k nearest neighbours on the CPU: blocked fp32 pass with an error bound, fp64 re-rank of
 /// the survivors; identical to a naive fp64 loop. base [n, d], queries [nq, d], 1 <= k; all values
 /// finite. `memory_bytes` bounds the work space beside the vectors (0: about 256 MiB and what the
-/// result takes). Throws Error (usage), also where that is too little; the least is named.
+/// result takes). `leading_axes`: principal axes of the base by which rows are excluded before all
+/// dimensions are multiplied, 256 at most, where memory allows; 0: none; nullopt: as many as a
+/// sample says are fastest. Throws Error (usage), also where memory is too little; the least is named.
 GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
-                      ann::Metric metric, int k, int threads, int64_t memory_bytes = 0);
+                      ann::Metric metric, int k, int threads, int64_t memory_bytes = 0,
+                      std::optional<int64_t> leading_axes = std::nullopt);
 
 }  // namespace crinn::eval
