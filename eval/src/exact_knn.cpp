@@ -73,10 +73,10 @@ int64_t row_bytes(int64_t d, const LeadingAxes& axes) {
   return (axes.depth() + rows + 3) * int64_t{sizeof(float)};
 }
 
-/// Work space beside the chunk: norms; survivors and the result; packed queries; what threads pack
-/// and multiply.
+/// Work space beside the chunk: partial sums of the mean and norms of queries; survivors and the
+/// result; packed queries; what threads pack and multiply.
 int64_t fixed_bytes(int64_t rows, int64_t d, int64_t queries, int k, int threads) {
-  return (rows + queries) * int64_t{sizeof(double)} +
+  return ((rows / 4096 + 2) * d + queries) * int64_t{sizeof(double)} +
          queries * (3 * int64_t{k} + 64) * int64_t{sizeof(Survivor)} +
          (round_up(queries, kQueryRows) * d +
           threads * kPanel * (2 * padded(d) + query_block(d, queries, threads))) *
@@ -229,6 +229,8 @@ class Search {
   void pack_queries() {
     const int64_t d = base_.cols, stride = padded(d), depth = axes_.depth();
     const bool both = axes_.count() > 0;
+    // A loose threshold costs little where a product is known anyhow.
+    const int64_t room = both ? k_ / 4 + 32 : k_ + 64;
     packed_ =
         HugeArray<float>(static_cast<std::size_t>(round_up(queries_.rows, kQueryRows) * depth));
     slopes_.resize(survivors_.size());
@@ -242,7 +244,7 @@ class Search {
             const KnnQuery terms =
                 encoder_.query_row(SerialGroup{}, queries_.row(q),
                                    reinterpret_cast<uint8_t*>(rows + (q - begin) * stride));
-            survivors_[static_cast<std::size_t>(q)].start(terms, k_);
+            survivors_[static_cast<std::size_t>(q)].start(terms, k_, room);
             slopes_[static_cast<std::size_t>(q)] = both ? axes_.slope(terms) : terms.slope;
             norms[static_cast<std::size_t>(q - begin)] = norm_above(terms);
           }

@@ -20,10 +20,12 @@ struct Survivor {
 /// The rows that one query of exact_knn cannot exclude so far.
 class Survivors {
  public:
-  void start(ann::KnnQuery query, int64_t k) {
+  /// `room`: rows beyond k that are taken up before the threshold is tightened.
+  void start(ann::KnnQuery query, int64_t k, int64_t room) {
     query_ = query;
     k_ = static_cast<std::size_t>(k);
-    limit_ = 2 * k_ + 64;
+    room_ = static_cast<std::size_t>(room);
+    limit_ = k_ + room_;
   }
   float slope() const { return query_.slope; }
   float threshold() const { return threshold_; }
@@ -43,13 +45,13 @@ class Survivors {
     std::nth_element(scratch.begin(), kth, scratch.end());
     threshold_ = std::min(threshold_, ann::knn_threshold(*kth, query_));
     std::erase_if(rows_, [&](const Survivor& row) { return row.lower > threshold_; });
-    if (!crowded()) limit_ = std::max(limit_, 2 * rows_.size());
+    if (!crowded()) limit_ = std::max(limit_, rows_.size() + room_);
   }
 
  private:
   static constexpr std::size_t kCrowd = 1024;
   ann::KnnQuery query_{};
-  std::size_t k_ = 1, limit_ = 0;
+  std::size_t k_ = 1, room_ = 1, limit_ = 0;
   float threshold_ = std::numeric_limits<float>::infinity();
   std::vector<Survivor> rows_;
 };

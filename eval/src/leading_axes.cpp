@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "crinn/ann/toolbox/projection.h"
 #include "exact_knn_kernel.h"
@@ -110,9 +112,16 @@ HugeArray<float> project_all(Sample& sample, int64_t d, const LeadingAxes& axes)
   return out;
 }
 
-/// The share of pairs that `h` axes do not exclude, for h = 8, 16, ... up to those that there are.
-/// thresholds: of the probes, on g.
-std::vector<double> shares_kept(Sample& base, Sample& probes, const std::vector<float>& thresholds,
+/// A probe's thresholds on g as a search goes on, the loosest first, and the share of its rows that
+/// meets each. While the first m rows are searched, the k-th of m is the threshold.
+struct Course {
+  std::vector<float> thresholds;
+  std::vector<double> shares;
+};
+
+/// The share of pairs that `h` axes do not exclude in the course of a search, for h = 8, 16, ... up
+/// to those that there are.
+std::vector<double> shares_kept(Sample& base, Sample& probes, const std::vector<Course>& courses,
                                 int64_t d, const LeadingAxes& axes) {
   const HugeArray<float> rows = project_all(base, d, axes), queries = project_all(probes, d, axes);
   const int64_t steps = axes.count() / 8, size = axes.out_rows() * kPanel;
@@ -142,8 +151,11 @@ std::vector<double> shares_kept(Sample& base, Sample& probes, const std::vector<
                            axes.whole() * norm * norm - square[static_cast<std::size_t>(j)], 0.0);
           const double bound =
               product[static_cast<std::size_t>(j)] + std::sqrt(tail * left) + slope * row.weight;
-          kept[static_cast<std::size_t>(step)] +=
-              row.low - bound <= thresholds[static_cast<std::size_t>(q)];
+          const Course& course = courses[static_cast<std::size_t>(q)];
+          for (std::size_t i = 0; i < course.thresholds.size(); ++i) {
+            if (row.low - bound > course.thresholds[i]) break;
+            kept[static_cast<std::size_t>(step)] += course.shares[i];
+          }
         }
       }
     }
@@ -152,20 +164,30 @@ std::vector<double> shares_kept(Sample& base, Sample& probes, const std::vector<
   return kept;
 }
 
-/// The g below which each probe's nearest come to lie halfway through a search of n rows.
-std::vector<float> thresholds_of(Sample& base, Sample& probes, int64_t n, int64_t k) {
-  const int64_t rank = std::clamp<int64_t>(2 * k * base.count / n, 1, base.count) - 1;
-  std::vector<float> thresholds, g(static_cast<std::size_t>(base.count));
+std::vector<Course> courses_of(Sample& base, Sample& probes, int64_t n, int64_t k) {
+  std::vector<Course> courses;
+  std::vector<float> g(static_cast<std::size_t>(base.count));
   for (int64_t q = 0; q < probes.count; ++q) {
     for (int64_t i = 0; i < base.count; ++i) {
       g[static_cast<std::size_t>(i)] =
           base.rows[static_cast<std::size_t>(i)].high -
           knn::product<knn::kWidth>(probes.row(q), base.row(i), base.stride);
     }
-    std::nth_element(g.begin(), g.begin() + rank, g.end());
-    thresholds.push_back(g[static_cast<std::size_t>(rank)]);
+    std::sort(g.begin(), g.end());
+    Course course;
+    const auto least = static_cast<double>(std::min(k, n)), all = static_cast<double>(n);
+    course.thresholds.push_back(std::numeric_limits<float>::infinity());
+    course.shares.push_back(least / all);
+    // Rows [m, 2 m) meet about the k-th of 1.5 m.
+    for (double m = least; m < all; m *= 2) {
+      const double rank = static_cast<double>(k * base.count) / (1.5 * m);
+      course.thresholds.push_back(
+          g[static_cast<std::size_t>(std::clamp(rank, 1.0, static_cast<double>(base.count))) - 1]);
+      course.shares.push_back(std::min(m, all - m) / all);
+    }
+    courses.push_back(std::move(course));
   }
-  return thresholds;
+  return courses;
 }
 
 }  // namespace
@@ -253,7 +275,7 @@ LeadingAxes choose_leading_axes(MatrixView<const float> base, MatrixView<const f
   const LeadingAxes all(axes, most, encoder);
   if (all.count() == 0) return none;
   const std::vector<double> kept =
-      shares_kept(rows, probes, thresholds_of(rows, probes, base.rows, k), d, all);
+      shares_kept(rows, probes, courses_of(rows, probes, base.rows, k), d, all);
   int64_t best = 0;
   auto least = static_cast<double>(d);
   for (std::size_t step = 0; step < kept.size(); ++step) {

@@ -15,6 +15,9 @@ namespace {
 /// program must not push all good ones into a single bucket.
 constexpr double kReach = 5;
 
+/// A niche whose best is further below the best of all is hopeless.
+constexpr double kNicheReach = 3;
+
 /// Places of valid rows with distinct completions: the last measurement of each counts, since a
 /// re-measurement is the better estimate.
 std::vector<std::size_t> usable_rows(std::span<const CandidateRow> rows) {
@@ -64,7 +67,7 @@ std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
   const bool niche = options.niche_share > 0 && rng.uniform() < options.niche_share;
   if (niche) {
     const double best = rows[*std::max_element(all.begin(), all.end(), by_reward)].reward;
-    usable = draw_niche(rows, all, best - kReach * options.tau, options.niche_choices, rng);
+    usable = draw_niche(rows, all, best - kNicheReach * options.tau, options.niche_choices, rng);
   }
   const double worst = rows[*std::min_element(usable.begin(), usable.end(), by_reward)].reward;
   const double high = rows[*std::max_element(usable.begin(), usable.end(), by_reward)].reward;

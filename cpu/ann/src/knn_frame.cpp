@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <iterator>
 #include <limits>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "crinn/base/error.h"
 #include "crinn/base/parallel.h"
@@ -37,9 +39,14 @@ double typical_norm(const std::vector<double>& norms) {
   return *middle;
 }
 
+struct Mean {
+  std::vector<double> of;  ///< [d]
+  float largest = 0;       ///< |value| of the rows that count; not finite where one is not
+};
+
 /// The mean of the rows whose norm is at most `longest`; of all where `norms` is empty.
-std::vector<double> mean_of(MatrixView<const float> rows, Metric metric, int threads,
-                            const std::vector<double>& norms, double longest) {
+Mean mean_of(MatrixView<const float> rows, Metric metric, int threads,
+             const std::vector<double>& norms, double longest) {
   const int64_t d = rows.cols;
   const auto counts = [&](int64_t i) {
     return norms.empty() || norms[static_cast<std::size_t>(i)] <= longest;
@@ -47,6 +54,7 @@ std::vector<double> mean_of(MatrixView<const float> rows, Metric metric, int thr
   constexpr int64_t kRows = 4096;  // one partial sum each, added in order: no effect of threads
   const int64_t blocks = (rows.rows + kRows - 1) / kRows;
   std::vector<double> sums(static_cast<std::size_t>(blocks * d));
+  std::vector<uint32_t> largest(static_cast<std::size_t>(blocks));
   parallel_for(threads, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       double* sum = sums.data() + block * d;
@@ -54,19 +62,27 @@ std::vector<double> mean_of(MatrixView<const float> rows, Metric metric, int thr
         if (!counts(i)) continue;
         const float* x = rows.row(i);
         const double unit = knn_unit(SerialGroup{}, x, d, metric);
-        for (int64_t j = 0; j < d; ++j) sum[j] += x[j] * unit;
+        // As numbers, the bits of |value| are in the order of the values: compilers vectorise it.
+        uint32_t bits = 0;
+        for (int64_t j = 0; j < d; ++j) {
+          sum[j] += x[j] * unit;
+          bits = std::max(bits, std::bit_cast<uint32_t>(x[j]) & 0x7fffffff);
+        }
+        auto& most = largest[static_cast<std::size_t>(block)];
+        most = std::max(most, bits);
       }
     }
   });
   int64_t counted = 0;
   for (int64_t i = 0; i < rows.rows; ++i) counted += counts(i);
-  std::vector<double> mean(static_cast<std::size_t>(d));
+  Mean mean{std::vector<double>(static_cast<std::size_t>(d)),
+            std::bit_cast<float>(*std::max_element(largest.begin(), largest.end()))};
   for (int64_t block = 0; block < blocks; ++block) {
     for (int64_t j = 0; j < d; ++j) {
-      mean[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(block * d + j)];
+      mean.of[static_cast<std::size_t>(j)] += sums[static_cast<std::size_t>(block * d + j)];
     }
   }
-  for (double& value : mean) value /= static_cast<double>(counted);
+  for (double& value : mean.of) value /= static_cast<double>(counted);
   return mean;
 }
 
@@ -101,6 +117,16 @@ double longest_of(const std::vector<double>& norms) {
     if (std::isfinite(norm)) longest = std::max(longest, norm);  // the mean may hold NaN
   }
   return longest;
+}
+
+/// At least |x u - mean| of rows whose values are at most `largest`, without another look at them.
+double bound_of_norms(float largest, const std::vector<double>& mean, Metric metric) {
+  double square = 0;
+  for (const double value : mean) {
+    const double each = largest + std::fabs(value);
+    square += metric == Metric::kCosine ? value * value : each * each;
+  }
+  return metric == Metric::kCosine ? 1 + std::sqrt(square) : std::sqrt(square);
 }
 
 struct Span {
@@ -146,25 +172,30 @@ KnnFrame find_knn_frame(const KnnSample& base, const KnnSample& queries, Metric 
                         KnnFormat format, int threads) {
   const bool l2 = metric == Metric::kL2, fp16 = format == KnnFormat::kFp16;
   KnnFrame frame;
-  frame.mean = mean_of(base.rows, metric, threads, {}, 0);
+  const auto norms_of_queries = [&] {
+    return norms_of(queries, metric, l2 ? frame.mean.data() : nullptr, "queries", threads);
+  };
+  Mean all = mean_of(base.rows, metric, threads, {}, 0);
+  frame.mean = std::move(all.of);
+  if (!fp16) {
+    if (!std::isfinite(all.largest)) norms_of(base, metric, nullptr, "base", threads);  // throws
+    // The bounds hold at any scale; what a sample does not show may be 2^30 times as long.
+    constexpr int kRoomExponent = kKnnTopExponent - 30;
+    const bool whole = base.step == 1 && queries.step == 1;
+    const double longest = longest_of(norms_of_queries());
+    const double top = bound_of_norms(all.largest, frame.mean, metric);
+    frame.scale =
+        knn_scale(l2 ? std::max(top, longest) : top, whole ? kKnnTopExponent : kRoomExponent);
+    return frame;
+  }
   std::vector<double> norms = norms_of(base, metric, frame.mean.data(), "base", threads);
   // A few rows far off drag the mean away from all others, which fp16 feels: a mean without them.
   const double near = kFarOff * typical_norm(norms);
-  if (fp16 && near > 0 && longest_of(norms) > near) {
-    frame.mean = mean_of(base.rows, metric, threads, norms, near);
+  if (near > 0 && longest_of(norms) > near) {
+    frame.mean = mean_of(base.rows, metric, threads, norms, near).of;
     norms = norms_of(base, metric, frame.mean.data(), "base", threads);
   }
-  const std::vector<double> of_queries =
-      norms_of(queries, metric, l2 ? frame.mean.data() : nullptr, "queries", threads);
-  if (!fp16) {
-    // The bounds hold at any scale: what a sample does not show may be 2^30 times as long.
-    constexpr int kRoomExponent = kKnnTopExponent - 30;
-    const bool all = base.step == 1 && queries.step == 1;
-    const double top = longest_of(norms);
-    frame.scale = knn_scale(l2 ? std::max(top, longest_of(of_queries)) : top,
-                            all ? kKnnTopExponent : kRoomExponent);
-    return frame;
-  }
+  const std::vector<double> of_queries = norms_of_queries();
   frame.scale = knn_scale(typical_norm(norms), kKnnHalfExponent);
   const auto beyond = [](const std::vector<double>& of, double scale) {
     return std::count_if(of.begin(), of.end(),

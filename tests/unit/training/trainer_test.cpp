@@ -164,9 +164,14 @@ TEST(Trainer, BeginsAPhaseWithAnEarlierRunsModules) {
 TEST(Champion, NamesDerivationsThatTheGrammarsStillHave) {
   const GrammarCodec codec;
   const harness::Triple champion = harness::load_triple("champion");
+  int named = 0;
   for (const Role role : {Role::kConstruction, Role::kSearch, Role::kRefinement}) {
-    EXPECT_EQ(codec.completion_of(champion.at(role).text).first, role);
+    const std::string& text = champion.at(role).text;
+    if (text.find("// The baseline's") != std::string::npos) continue;  // what no candidate beat
+    EXPECT_EQ(codec.completion_of(text).first, role);
+    ++named;
   }
+  EXPECT_GT(named, 0);
 }
 
 TEST(Trainer, MeasuresNoProgramTwice) {

@@ -29,7 +29,7 @@ std::string_view first_choices(std::string_view completion, int count);
 /// Chooses exemplars among valid rows that have a completion: bucket by bucket with
 /// P(bucket) proportional to exp((bucket mean - global mean) / tau), without replacement of
 /// buckets, then a row uniformly. Where fewer buckets are filled than asked for, the best rows not
-/// yet chosen fill up. A prompt about a niche draws one of those whose best is within 5 tau of the
+/// yet chosen fill up. A prompt about a niche draws one of those whose best is within 3 tau of the
 /// best of all, each as likely, and chooses among its rows; where it has too few, rows of others
 /// that are worse than its best fill up, drawn uniformly. Returns rows' indices, worst reward
 /// first; fewer than `count` (even none) where there are fewer distinct completions.
