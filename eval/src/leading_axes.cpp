@@ -25,9 +25,9 @@ constexpr int64_t kMostAxes = 96;
 constexpr uint64_t kSeed = 0x6b6e6e;
 
 /// Axes are found by one thread in the time of so many products of d dimensions, times d: nobody
-/// waits for them with less than twenty times that to do.
+/// waits for them with less than ten times that to do.
 constexpr double kFindingPairs = 2600;
-constexpr double kLeastWork = 20;
+constexpr double kLeastWork = 10;
 
 /// Nor are they looked for in more dimensions than that takes.
 constexpr int64_t kMostBytes = int64_t{128} << 20;

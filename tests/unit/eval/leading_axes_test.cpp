@@ -136,7 +136,7 @@ TEST(LeadingAxes, AreNotChosenWhereTheyExcludeNothingOrThereIsLittleToDo) {
   const LeadingAxes none = choose_leading_axes(base.view(), queries.view(), encoded.encoder, 10, 1);
   EXPECT_EQ(none.count(), 0);
   EXPECT_EQ(none.depth(), 64);
-  const Rows flat = make(5000, 64, 1, few), some = make(400, 64, 2, few);
+  const Rows flat = make(5000, 64, 1, few), some = make(200, 64, 2, few);
   const Encoded other(flat, some, Metric::kL2);
   EXPECT_EQ(choose_leading_axes(flat.view(), some.view(), other.encoder, 10, 1).count(), 0);
 }
