@@ -175,15 +175,17 @@ std::vector<Course> courses_of(Sample& base, Sample& probes, int64_t n, int64_t 
     }
     std::sort(g.begin(), g.end());
     Course course;
-    const auto least = static_cast<double>(std::min(k, n)), all = static_cast<double>(n);
+    const int64_t least = std::min(k, n);
+    const auto share = [n](int64_t rows) {
+      return static_cast<double>(rows) / static_cast<double>(n);
+    };
     course.thresholds.push_back(std::numeric_limits<float>::infinity());
-    course.shares.push_back(least / all);
+    course.shares.push_back(share(least));
     // Rows [m, 2 m) meet about the k-th of 1.5 m.
-    for (double m = least; m < all; m *= 2) {
-      const double rank = static_cast<double>(k * base.count) / (1.5 * m);
-      course.thresholds.push_back(
-          g[static_cast<std::size_t>(std::clamp(rank, 1.0, static_cast<double>(base.count))) - 1]);
-      course.shares.push_back(std::min(m, all - m) / all);
+    for (int64_t m = least; m < n; m *= 2) {
+      const int64_t rank = std::clamp<int64_t>(2 * k * base.count / (3 * m), 1, base.count);
+      course.thresholds.push_back(g[static_cast<std::size_t>(rank - 1)]);
+      course.shares.push_back(share(std::min(m, n - m)));
     }
     courses.push_back(std::move(course));
   }

@@ -97,7 +97,8 @@ std::vector<std::size_t> choose_exemplars(std::span<const CandidateRow> rows,
     double left = rng.uniform() * total;
     int bucket = weights.back().first;
     for (const auto& [candidate, weight] : weights) {
-      if ((left -= weight) < 0) {
+      left -= weight;
+      if (left < 0) {
         bucket = candidate;
         break;
       }

@@ -297,7 +297,7 @@ Confirmation Session::finish(const Trainer& trainer, RunFolder& folder, Archive&
     }
   }
   const harness::Triple champion = trainer.best_triple();
-  const Confirmation confirmation = confirm(champion, baseline_, targets, config_, archive);
+  Confirmation confirmation = confirm(champion, baseline_, targets, config_, archive);
   if (confirmation.confirmed) {
     write_champion(folder.path() / "champion", champion, baseline_,
                    {config_.name, config_.seed, trainer.state().best}, confirmation);
