@@ -90,7 +90,8 @@ void write_hdf5(const Dataset& dataset, const std::filesystem::path& path);
 /// finite. `memory_bytes` bounds the work space beside the vectors (0: about 256 MiB and what the
 /// result takes). `leading_axes`: principal axes of the base by which rows are excluded before all
 /// dimensions are multiplied, 256 at most, where memory allows; 0: none; nullopt: as many as a
-/// sample says are fastest. Throws Error (usage), also where memory is too little; the least is named.
+/// sample says are fastest. Throws Error (usage), also where memory is too little; the least is
+/// named.
 GroundTruth exact_knn(MatrixView<const float> base, MatrixView<const float> queries,
                       ann::Metric metric, int k, int threads, int64_t memory_bytes = 0,
                       std::optional<int64_t> leading_axes = std::nullopt);
