@@ -30,14 +30,12 @@ using ann::KnnQuery;
 using ann::SerialGroup;
 using knn::kPanel;
 using knn::kQueryRows;
+using knn::padded;
+using knn::round_up;
 constexpr int64_t kQueryBytes = 512 << 10;   // packed queries of one block: stay in L2
 constexpr int64_t kChunkBytes = 32ll << 20;  // packed base rows held at a time: few new pages
-constexpr int64_t kCacheBytes = 2ll
-                                << 20;  // a thread's part where single rows are read: stay in L3
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
+/// A thread's part of the same where single rows are read: stays in L3.
+constexpr int64_t kCacheBytes = 2ll << 20;
 
 /// Queries that one thread multiplies at a time.
 int64_t query_block(int64_t depth, int64_t queries, int threads) {
@@ -45,13 +43,6 @@ int64_t query_block(int64_t depth, int64_t queries, int threads) {
       std::min({int64_t{240}, std::max<int64_t>(1, kQueryBytes / (depth * int64_t{sizeof(float)})),
                 (queries + threads - 1) / threads}),
       kQueryRows);
-}
-
-/// Floats of a row that is multiplied alone; not a multiple of a page, or the rows of a panel share
-/// their places in L1.
-int64_t padded(int64_t d) {
-  const int64_t floats = round_up(d, 4 * knn::kWidth);
-  return floats % 1024 == 0 ? floats + 4 * knn::kWidth : floats;
 }
 
 /// Scratch of one thread.
@@ -184,14 +175,6 @@ class Search {
   }
 
  private:
-  /// A panel [d, kPanel] from `count` rows of `stride` floats; the columns beyond are zero.
-  static void transpose(const float* rows, int64_t stride, int64_t count, int64_t d, float* panel) {
-    for (int64_t i = 0; i < d; ++i) {
-      for (int64_t j = 0; j < count; ++j) panel[i * kPanel + j] = rows[j * stride + i];
-      for (int64_t j = count; j < kPanel; ++j) panel[i * kPanel + j] = 0;
-    }
-  }
-
   void pack_base(int64_t first, int64_t count, Chunk& chunk) {
     const int64_t d = base_.cols, stride = padded(d), depth = axes_.depth();
     const int64_t panels = (count + kPanel - 1) / kPanel;
@@ -214,10 +197,10 @@ class Search {
         }
         float* const panel = chunk.panels.data() + p * kPanel * depth;
         if (axes_.count() == 0) {
-          transpose(rows, stride, valid, d, panel);
+          knn::transpose(rows, stride, valid, d, panel);
           continue;
         }
-        transpose(rows, stride, valid, d, scratch.panel.data());
+        knn::transpose(rows, stride, valid, d, scratch.panel.data());
         axes_.project(scratch.panel.data(), norms.data(), scratch.bounds.data());
         std::copy_n(scratch.bounds.data(), depth * kPanel, panel);
       }
@@ -249,7 +232,7 @@ class Search {
             norms[static_cast<std::size_t>(q - begin)] = norm_above(terms);
           }
           const float* panel = scratch.panel.data();
-          transpose(rows, stride, end - begin, d, scratch.panel.data());
+          knn::transpose(rows, stride, end - begin, d, scratch.panel.data());
           if (both) {
             axes_.project(panel, norms.data(), scratch.bounds.data());
             panel = scratch.bounds.data();

@@ -93,6 +93,25 @@ inline constexpr int kWidth = 4, kQueryRows = 6;
 inline constexpr int kPanel = 2 * kWidth;  // base rows of one tile
 inline constexpr int64_t kDepth = 256;     // dimensions of one tile: bounds the rounding chain
 
+inline int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Floats of a row that product() reads; not a multiple of a page, or the rows of a panel share
+/// their places in L1.
+inline int64_t padded(int64_t d) {
+  const int64_t floats = round_up(d, 4 * kWidth);
+  return floats % 1024 == 0 ? floats + 4 * kWidth : floats;
+}
+
+/// A panel [d, kPanel] from `count` rows of `stride` floats; the columns beyond are zero.
+inline void transpose(const float* rows, int64_t stride, int64_t count, int64_t d, float* panel) {
+  for (int64_t i = 0; i < d; ++i) {
+    for (int64_t j = 0; j < count; ++j) panel[i * kPanel + j] = rows[j * stride + i];
+    for (int64_t j = count; j < kPanel; ++j) panel[i * kPanel + j] = 0;
+  }
+}
+
 /// The additions that round which a product over `depth` dimensions passes at most, in slices or in
 /// product().
 inline int64_t chain(int64_t depth) {

@@ -18,6 +18,7 @@ using ann::KnnRow;
 using ann::SerialGroup;
 using knn::kPanel;
 using knn::kQueryRows;
+using knn::round_up;
 
 constexpr int64_t kSample = 2048;  // rows of the base
 constexpr int64_t kProbes = 32;    // queries
@@ -42,10 +43,6 @@ constexpr double kSinglePair = 3;
 /// The axes must promise to take less than this share of the plain pass.
 constexpr double kWorthwhile = 0.75;
 
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 int64_t most_axes(int64_t d) { return std::min(kMostAxes, d / 2) / 8 * 8; }
 
 /// Encoded rows spread over a matrix.
@@ -61,7 +58,7 @@ Sample take(MatrixView<const float> from, int64_t most, const ann::KnnEncoder& e
             bool queries) {
   Sample sample;
   sample.count = std::min(from.rows, most);
-  sample.stride = round_up(from.cols, 4 * knn::kWidth);
+  sample.stride = knn::padded(from.cols);
   sample.values = HugeArray<float>(static_cast<std::size_t>(sample.count * sample.stride));
   for (int64_t i = 0; i < sample.count; ++i) {
     const float* x = from.row(i * from.rows / sample.count);
@@ -103,10 +100,9 @@ HugeArray<float> project_all(Sample& sample, int64_t d, const LeadingAxes& axes)
             sample.rows.empty() ? norm_above(sample.queries[static_cast<std::size_t>(at)])
                                 : norm_above(sample.rows[static_cast<std::size_t>(at)]);
       }
-      for (int64_t i = 0; i < d; ++i) {
-        panel.data()[i * kPanel + j] = at < sample.count ? sample.row(at)[i] : 0.0f;
-      }
     }
+    knn::transpose(sample.row(p * kPanel), sample.stride,
+                   std::min<int64_t>(kPanel, sample.count - p * kPanel), d, panel.data());
     axes.project(panel.data(), norms.data(), out.data() + p * axes.out_rows() * kPanel);
   }
   return out;
