@@ -51,13 +51,19 @@ double cpu_seconds(clockid_t clock = CLOCK_PROCESS_CPUTIME_ID) {
 }
 
 /// Anonymous memory of this process in bytes, without what the allocator merely keeps.
-double anonymous_bytes() {
+struct Memory {
+  double all = 0, huge = 0;  ///< huge: what lies in huge pages, of which a search gains a third
+};
+
+Memory anonymous_memory() {
   malloc_trim(0);
-  std::ifstream in("/proc/self/status");
+  Memory memory;
+  std::ifstream in("/proc/self/smaps_rollup");
   for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("RssAnon:")) return 1024.0 * std::stod(line.substr(8));
+    if (line.starts_with("Anonymous:")) memory.all = 1024.0 * std::stod(line.substr(10));
+    if (line.starts_with("AnonHugePages:")) memory.huge = 1024.0 * std::stod(line.substr(14));
   }
-  return 0;
+  return memory;
 }
 
 /// One effort of one system.
@@ -70,7 +76,8 @@ struct Point {
 struct Entrant {
   std::string name;
   std::unique_ptr<System> system;
-  double build_seconds = 0, bytes = 0;
+  double build_seconds = 0;
+  Memory memory;  ///< what it holds beyond what there was
   std::vector<Point> points;
 };
 
@@ -283,11 +290,13 @@ int run(int argc, char** argv) {
   for (const std::string& name : options.systems) {
     const QuietStdout quiet;
     const auto make = maker_of(name, derivations, options);
-    Entrant entrant{name, nullptr, 0, anonymous_bytes(), {}};
+    Entrant entrant{name, nullptr, 0, {}, {}};
+    const Memory before = anonymous_memory();
     const double start = cpu_seconds(CLOCK_MONOTONIC);
     entrant.system = make({data.base.view(), data.metric, options.threads});
     entrant.build_seconds = cpu_seconds(CLOCK_MONOTONIC) - start;
-    entrant.bytes = anonymous_bytes() - entrant.bytes;
+    const Memory after = anonymous_memory();
+    entrant.memory = {after.all - before.all, after.huge - before.huge};
     entrants.push_back(std::move(entrant));
   }
   pin_to_core(core);
@@ -305,10 +314,10 @@ int run(int argc, char** argv) {
                  point.recall, s.median, s.low, s.high);
     }
   }
-  fmt::print("\nbuild seconds, MiB beyond the vectors\n");
+  fmt::print("\nbuild seconds, MiB beyond the vectors, of them in huge pages\n");
   for (const Entrant& entrant : entrants) {
-    fmt::print("  {:<24} {:>9.1f} {:>9.1f}\n", entrant.name, entrant.build_seconds,
-               entrant.bytes / (1 << 20));
+    fmt::print("  {:<24} {:>9.1f} {:>9.1f} {:>9.1f}\n", entrant.name, entrant.build_seconds,
+               entrant.memory.all / (1 << 20), entrant.memory.huge / (1 << 20));
   }
   print_figure(entrants, options, count, "area, recall .85 to .95",
                [](const auto& curve) { return eval::area(curve, kBandLow, kBandHigh); });

@@ -5,13 +5,14 @@
 #include <limits>
 
 #include "crinn/ann/toolbox/distance.h"
-#include "crinn/ann/toolbox/quantized_table.h"
+#include "crinn/ann/toolbox/inline_records.h"
 #include "crinn/base/parallel.h"
 
 namespace crinn::ann::detail {
 namespace {
 
 constexpr int64_t kQuantizerRows = 4096;
+constexpr Fp16 kInfinity = {0x7c00};
 
 }  // namespace
 
@@ -49,6 +50,12 @@ QuantizedRecords::QuantizedRecords(MatrixView<const float> base, Metric metric, 
       encode(base.row(i), work.data(), codes.data(), records_.data() + i * record_bytes_);
     }
   });
+  float largest = 0;
+  for (int64_t i = 0; i < n_; ++i) largest = std::max(largest, norm(i));
+  // The largest norm becomes a half precision number of the highest exponent but one.
+  if (largest > 1e-30f && std::isfinite(largest)) {
+    norm_unit_ = std::ldexp(1.0f, std::ilogb(largest) - 14);
+  }
 }
 
 void QuantizedRecords::encode(const float* row, float* work, uint8_t* codes,
@@ -182,16 +189,15 @@ float QuantizedRecords::between_slow(int64_t a, int64_t b) const {
   return norm(a) + norm(b) - 2.0f * products;
 }
 
-void QuantizedRecords::pack_lanes(const int32_t* ids, int64_t count, int64_t lanes,
-                                  uint8_t* block) const {
+void QuantizedRecords::pack_lanes(const int32_t* ids, int64_t lanes, uint8_t* terms,
+                                  uint8_t* codes) const {
   const bool has_factor = !is_fine(quantizer_.bits());
-  auto* norms = reinterpret_cast<float*>(block);
-  float* factors = norms + lanes;
-  uint8_t* codes = block + lanes * (has_factor ? 8 : 4);
+  auto* norms = reinterpret_cast<Fp16*>(terms);
+  Fp16* factors = norms + lanes;
   for (int64_t lane = 0; lane < lanes; ++lane) {
-    const bool empty = lane >= count || ids[lane] < 0;
-    norms[lane] = empty ? std::numeric_limits<float>::infinity() : norm(ids[lane]);
-    if (has_factor) factors[lane] = empty ? 0.0f : factor(ids[lane]);
+    const bool empty = ids[lane] < 0;
+    norms[lane] = empty ? kInfinity : to_fp16(norm(ids[lane]) / norm_unit_);
+    if (has_factor) factors[lane] = to_fp16(empty ? 0.0f : factor(ids[lane]));
     for (int64_t p = 0; p < words() * 4; ++p) {
       const bool code = !empty && p < code_bytes_;
       codes[(p / 4 * lanes + lane) * 4 + p % 4] = code ? record(ids[lane])[p] : uint8_t{0};
@@ -199,28 +205,38 @@ void QuantizedRecords::pack_lanes(const int32_t* ids, int64_t count, int64_t lan
   }
 }
 
-void pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors, int threads,
-                 int64_t& lanes, int64_t& record_bytes, HugeArray<uint8_t>& records) {
-  const int64_t degree = neighbors.cols, width = round_up(degree, 16);
-  const int64_t bytes = width * 4 + codes.block_bytes(width);
-  records = HugeArray<uint8_t>(static_cast<std::size_t>(neighbors.rows * bytes));
+InlineLayout pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors,
+                         int threads, HugeArray<uint8_t>& records) {
+  const int64_t degree = neighbors.cols;
+  InlineLayout layout;
+  layout.lanes = round_up(degree, 16);
+  layout.id_bytes = neighbors.rows <= RecordIds::kNone ? 2 : 4;
+  layout.terms = layout.lanes * layout.id_bytes;
+  layout.bytes = round_up(
+      layout.terms + codes.terms_bytes(layout.lanes) + codes.codes_bytes(layout.lanes), 64);
+  layout.codes = layout.bytes - codes.codes_bytes(layout.lanes);
+  records = HugeArray<uint8_t>(static_cast<std::size_t>(neighbors.rows * layout.bytes));
   parallel_for(threads, neighbors.rows, 256, [&](int64_t begin, int64_t end) {
+    std::vector<int32_t> ids(static_cast<std::size_t>(layout.lanes), -1);
     for (int64_t node = begin; node < end; ++node) {
-      uint8_t* record = records.data() + node * bytes;
-      auto* ids = reinterpret_cast<int32_t*>(record);
-      std::copy_n(neighbors.row(node), degree, ids);
-      std::fill(ids + degree, ids + width, -1);
-      codes.pack_lanes(ids, width, width, record + width * 4);
+      uint8_t* record = records.data() + node * layout.bytes;
+      std::copy_n(neighbors.row(node), degree, ids.begin());
+      for (int64_t lane = 0; lane < layout.lanes; ++lane) {
+        // The lower two bytes of -1 are RecordIds::kNone.
+        std::memcpy(record + lane * layout.id_bytes, &ids[static_cast<std::size_t>(lane)],
+                    static_cast<std::size_t>(layout.id_bytes));
+      }
+      codes.pack_lanes(ids.data(), layout.lanes, record + layout.terms, record + layout.codes);
     }
   });
-  lanes = width;
-  record_bytes = bytes;
+  return layout;
 }
 
 void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int32_t> places,
                int threads, HugeArray<uint8_t>& blocks) {
   const int64_t all = places.empty() ? codes.n_ : static_cast<int64_t>(places.size());
-  const int64_t count = (all + lanes - 1) / lanes, bytes = codes.block_bytes(lanes);
+  const int64_t count = (all + lanes - 1) / lanes, terms = codes.terms_bytes(lanes);
+  const int64_t bytes = terms + codes.codes_bytes(lanes);
   blocks = HugeArray<uint8_t>(static_cast<std::size_t>(count * bytes));
   parallel_for(threads, count, 16, [&](int64_t begin, int64_t end) {
     std::vector<int32_t> ids(static_cast<std::size_t>(lanes));
@@ -230,7 +246,8 @@ void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int
         const auto id = static_cast<int32_t>(place < all ? place : -1);
         ids[lane] = places.empty() || id < 0 ? id : places[static_cast<std::size_t>(place)];
       }
-      codes.pack_lanes(ids.data(), lanes, lanes, blocks.data() + block * bytes);
+      uint8_t* to = blocks.data() + block * bytes;
+      codes.pack_lanes(ids.data(), lanes, to, to + terms);
     }
   });
 }

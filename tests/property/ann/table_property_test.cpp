@@ -161,6 +161,18 @@ TYPED_TEST(Quantized, AgreesWithItsNaiveTwin) {
   }
 }
 
+/// What a block of interleaved codes gives for a vector: the table's estimate with norm and factor
+/// at half precision.
+template <int kBits>
+float interleaved(const QuantizedTable<kBits>& table, const QuantizedQuery& query, int64_t id) {
+  const detail::QuantizedRecords& records = table.records();
+  const float factor = is_fine(kBits) ? 1.0f : records.factor(id);
+  const float half_factor = is_fine(kBits) ? 1.0f : to_float(to_fp16(factor));
+  const float norm = to_float(to_fp16(records.norm(id) / records.norm_unit_)) * records.norm_unit_;
+  const float product = (table.distance(query, id) - query.shift - records.norm(id)) / factor;
+  return query.shift + norm + half_factor * product;
+}
+
 TYPED_TEST(Quantized, InlineRecordsScoreWhatTheTableScores) {
   constexpr int kBits = TypeParam::value;
   Rng rng(5);
@@ -194,10 +206,28 @@ TYPED_TEST(Quantized, InlineRecordsScoreWhatTheTableScores) {
           if (id < 0) {
             EXPECT_EQ(estimates[i], std::numeric_limits<float>::infinity());
           } else {
-            const float expected = records.table().distance(query, id);
+            const float expected = interleaved(records.table(), query, id);
             EXPECT_NEAR(estimates[i], expected, 1e-5f * (std::fabs(expected) + 100));
           }
         }
+      }
+    }
+  }
+}
+
+TEST(InlineRecords, IdsTakeTwoBytesWhereAllFit) {
+  for (const int64_t n : {65'534, 65'535, 65'536}) {
+    const Matrix base = decaying_matrix(n, 3, 6);
+    Graph graph(n, 3);
+    for (int64_t node = 0; node < n; ++node) {
+      graph.row(node)[0] = static_cast<int32_t>(n - 1 - node);
+      if (node % 2 == 0) graph.row(node)[1] = static_cast<int32_t>(node);
+    }
+    const InlineRecords<8> records(base.view(), Metric::kL2, graph, {});
+    EXPECT_EQ(records.record_bytes(), n <= 65'535 ? 128 : 192) << n;
+    for (int64_t node = 0; node < n; ++node) {
+      for (int64_t i = 0; i < records.lanes(); ++i) {
+        ASSERT_EQ(records.ids(node)[i], i < 3 ? graph.row(node)[i] : -1) << n;
       }
     }
   }
@@ -219,7 +249,7 @@ TYPED_TEST(Quantized, ScanBlocksScoreEveryVectorOnce) {
       scan.score(query, block, estimates);
       for (int64_t i = 0; i < 64; ++i) {
         if (block * 64 + i < n) {
-          const float expected = table.distance(query, block * 64 + i);
+          const float expected = interleaved(table, query, block * 64 + i);
           EXPECT_NEAR(estimates[i], expected, 1e-5f * (std::fabs(expected) + 100));
         } else {
           EXPECT_EQ(estimates[i], std::numeric_limits<float>::infinity());

@@ -43,6 +43,7 @@ using FloatLanes = __m512;
 inline constexpr int64_t kFloatLanes = 16;
 
 inline __m512 load(const float* x) { return _mm512_loadu_ps(x); }
+inline __m512 load(const int32_t* x) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(x)); }
 inline __m512 load(const Fp16* x) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
 }
@@ -79,6 +80,9 @@ using FloatLanes = __m256;
 inline constexpr int64_t kFloatLanes = 8;
 
 inline __m256 load(const float* x) { return _mm256_loadu_ps(x); }
+inline __m256 load(const int32_t* x) {
+  return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+}
 inline __m256 load(const Fp16* x) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
 }

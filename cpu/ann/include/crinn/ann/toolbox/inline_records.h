@@ -10,10 +10,27 @@
 
 namespace crinn::ann {
 
+/// The ids of a record: [i] is the i-th neighbour, -1 for none.
+class RecordIds {
+ public:
+  RecordIds(const uint8_t* ids, int bytes) : ids_(ids), bytes_(bytes) {}
+  int32_t operator[](int64_t i) const {
+    if (bytes_ == 4) return reinterpret_cast<const int32_t*>(ids_)[i];
+    const uint16_t id = reinterpret_cast<const uint16_t*>(ids_)[i];
+    return id == kNone ? -1 : id;
+  }
+
+  static constexpr uint16_t kNone = 0xffff;
+
+ private:
+  const uint8_t* ids_;
+  int bytes_;
+};
+
 /// Codes of all neighbours of a node inside the node's own record: expanding a node reads one run
 /// of memory, and 16 neighbours share a register without horizontal sums. A record is
-///   ids [lanes] int32, norm [lanes] fp32, (below 7 bits) factor [lanes] fp32,
-///   codes [words][lanes][4],
+///   ids [lanes] uint16 where n <= 65,535, else int32; norm [lanes] fp16, (below 7 bits) factor
+///   [lanes] fp16, codes [words][lanes][4],
 /// with lanes = degree rounded up to 16. Costs about degree times the memory of a QuantizedTable,
 /// which it holds as well, for entry points.
 template <int kBits = 8>
@@ -29,43 +46,42 @@ class InlineRecords {
   /// Copies ids and codes: graph may be dropped afterwards.
   InlineRecords(MatrixView<const float> base, Metric metric, const GraphView& graph,
                 const CodeParams& params = {})
-      : table_(base, metric, params) {
-    detail::pack_inline(table_.records(), graph.neighbors, params.threads, lanes_, record_bytes_,
-                        records_);
-  }
+      : table_(base, metric, params),
+        layout_(detail::pack_inline(table_.records(), graph.neighbors, params.threads, records_)) {}
 
   Query make_query() const { return table_.make_query(); }
   void prepare(const float* q, Query& query) const { table_.prepare(q, query); }
 
-  /// The node's neighbours, then -1 up to lanes(). Aligned to 64 bytes.
-  const int32_t* ids(int64_t node) const { return reinterpret_cast<const int32_t*>(record(node)); }
+  /// The node's neighbours, then -1 up to lanes().
+  RecordIds ids(int64_t node) const { return {record(node), layout_.id_bytes}; }
   /// The graph's degree rounded up to a multiple of 16.
-  int64_t lanes() const { return lanes_; }
+  int64_t lanes() const { return layout_.lanes; }
 
   /// estimates [lanes()]: the distance to each neighbour of `node` as table().distance() gives it,
-  /// +infinity where there is none.
+  /// but for norm and factor at half precision; +infinity where there is none.
   void score(const Query& query, int64_t node, float* estimates) const {
-    detail::score_block<kBits>(table_.records(), query, record(node) + lanes_ * 4, lanes_,
-                               estimates);
+    const uint8_t* from = record(node);
+    detail::score_block<kBits>(table_.records(), query, from + layout_.terms, from + layout_.codes,
+                               layout_.lanes, estimates);
   }
 
   /// The first `lines` lines of the node's record; all by default.
   void prefetch(int64_t node, int lines = std::numeric_limits<int>::max()) const {
-    prefetch_record(record(node), record_bytes_, lines);
+    prefetch_record(record(node), layout_.bytes, lines);
   }
 
   /// The same codes, one record a vector: scores entry points with the same query.
   const QuantizedTable<kBits>& table() const { return table_; }
   int64_t size() const { return table_.size(); }
-  int64_t record_bytes() const { return record_bytes_; }
+  int64_t record_bytes() const { return layout_.bytes; }
   std::size_t bytes() const { return table_.bytes() + records_.size(); }
 
  private:
-  const uint8_t* record(int64_t node) const { return records_.data() + node * record_bytes_; }
+  const uint8_t* record(int64_t node) const { return records_.data() + node * layout_.bytes; }
 
   QuantizedTable<kBits> table_;
-  int64_t lanes_ = 0, record_bytes_ = 0;
   HugeArray<uint8_t> records_;
+  detail::InlineLayout layout_;
 };
 
 /// The codes of all vectors in blocks of kLanes places, for a scan of all of them or of partitions:
@@ -90,7 +106,8 @@ class ScanBlocks {
   /// places [kLanes * blocks]: the id at each place, -1 for none (see Partitions).
   ScanBlocks(MatrixView<const float> base, Metric metric, const CodeParams& params,
              std::span<const int32_t> places)
-      : codes_(base, metric, kBits, params), block_bytes_(codes_.block_bytes(kLanes)) {
+      : codes_(base, metric, kBits, params),
+        block_bytes_(codes_.terms_bytes(kLanes) + codes_.codes_bytes(kLanes)) {
     detail::pack_scan(codes_, kLanes, places, params.threads, blocks_);
     codes_.records_ = {};  // the blocks hold all of it
   }
@@ -102,7 +119,8 @@ class ScanBlocks {
   /// estimates [kLanes]: the distances to what lies at places kLanes * block + 0, 1, ...; +infinity
   /// where nothing does.
   void score(const Query& query, int64_t block, float* estimates) const {
-    detail::score_block<kBits>(codes_, query, blocks_.data() + block * block_bytes_, kLanes,
+    const uint8_t* from = blocks_.data() + block * block_bytes_;
+    detail::score_block<kBits>(codes_, query, from, from + codes_.terms_bytes(kLanes), kLanes,
                                estimates);
   }
   int64_t size() const { return codes_.n_; }

@@ -4,6 +4,8 @@
 #include <span>
 
 #include "crinn/ann/toolbox/codes.h"
+#include "crinn/ann/toolbox/distance.h"
+#include "crinn/ann/toolbox/half.h"
 #include "crinn/ann/toolbox/packed.h"
 #include "crinn/base/huge_array.h"
 
@@ -56,52 +58,72 @@ class QuantizedRecords {
   ScalarQuantizer quantizer_;
   float mean_square_ = 0;
   float between_scale_ = 0;  ///< step^2 where one step serves all dimensions, else 0
+  float norm_unit_ = 1;      ///< a power of two: norms in units of it fit into half precision
   HugeArray<uint8_t> records_;
 
-  /// Copies the codes of ids [count] to the first lanes of a block:
-  ///   norm [lanes] fp32, (below 7 bits) factor [lanes] fp32, codes [words][lanes][4].
-  /// Lanes from count on, and negative ids, get an infinite norm and zero codes.
-  void pack_lanes(const int32_t* ids, int64_t count, int64_t lanes, uint8_t* block) const;
+  /// Interleaves the records of ids [lanes]: to `terms` go norm [lanes] fp16, in units of
+  /// norm_unit_, and below 7 bits factor [lanes] fp16; to `codes` go [words][lanes][4]. Negative
+  /// ids get an infinite norm and zero codes.
+  void pack_lanes(const int32_t* ids, int64_t lanes, uint8_t* terms, uint8_t* codes) const;
   int64_t words() const { return (code_bytes_ + 3) / 4; }
-  int64_t block_bytes(int64_t lanes) const {
-    return lanes * 4 * ((is_fine(quantizer_.bits()) ? 1 : 2) + words());
+  int64_t terms_bytes(int64_t lanes) const {
+    return lanes * 2 * (is_fine(quantizer_.bits()) ? 1 : 2);
   }
+  int64_t codes_bytes(int64_t lanes) const { return lanes * 4 * words(); }
 
  private:
   void finish_prepare(const float* values, float constant, float step, QuantizedQuery& query) const;
   void encode(const float* row, float* work, uint8_t* codes, uint8_t* record) const;
 };
 
-/// For each row of neighbors: ids [lanes] int32, then a block of pack_lanes.
-void pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors, int threads,
-                 int64_t& lanes, int64_t& record_bytes, HugeArray<uint8_t>& records);
+/// Where the parts of a record of InlineRecords lie.
+struct InlineLayout {
+  int64_t lanes = 0;
+  int id_bytes = 4;              ///< 2 where all ids and "none" fit
+  int64_t terms = 0, codes = 0;  ///< offsets; codes end with the record and begin at a line
+  int64_t bytes = 0;             ///< of a record: whole lines
+};
 
-/// Blocks of pack_lanes over places (ids, -1 for none; a multiple of `lanes`), or over all ids in
-/// order where there are no places.
+/// For each row of neighbors: ids [lanes], then what pack_lanes writes.
+InlineLayout pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors,
+                         int threads, HugeArray<uint8_t>& records);
+
+/// What pack_lanes writes, block after block, over places (ids, -1 for none; a multiple of
+/// `lanes`), or over all ids in order where there are no places.
 void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int32_t> places,
                int threads, HugeArray<uint8_t>& blocks);
 
-/// The estimates of all lanes of a block that pack_lanes wrote; lanes is a multiple of 16.
+/// The estimates of all lanes of what pack_lanes wrote; lanes is a multiple of 16.
 template <int kBits>
 inline void score_block(const QuantizedRecords& records, const QuantizedQuery& query,
-                        const uint8_t* block, int64_t lanes, float* __restrict__ estimates) {
+                        const uint8_t* terms, const uint8_t* codes, int64_t lanes,
+                        float* __restrict__ estimates) {
   constexpr int64_t kChunk = 64;
-  const float* norms = reinterpret_cast<const float*>(block);
-  const float* factors = norms + lanes;
-  const uint8_t* codes = block + lanes * (is_fine(kBits) ? 4 : 8);
-  const float slope = query.slope, offset = query.offset, shift = query.shift;
+  const Fp16* norms = reinterpret_cast<const Fp16*>(terms);
+  const Fp16* factors = norms + lanes;
   for (int64_t first = 0; first < lanes; first += kChunk) {
     const int64_t count = lanes - first < kChunk ? lanes - first : kChunk;
     alignas(64) int32_t sums[kChunk];
     dot_lanes<kBits>(codes + first * 4, records.words(), lanes, count, query.codes.data(),
                      records.record_bytes_, query.bias, sums);
-    for (int64_t group = 0; group < count; group += 16) {
-      for (int64_t i = group; i < group + 16; ++i) {
-        float estimate = slope * static_cast<float>(sums[i]) + offset;
-        if constexpr (!is_fine(kBits)) estimate *= factors[first + i];
-        estimates[first + i] = norms[first + i] + (shift + estimate);
-      }
+#if defined(CRINN_SIMD_AVX512) || defined(CRINN_SIMD_AVX2)
+    const auto slope = broadcast(query.slope), offset = broadcast(query.offset);
+    const auto shift = broadcast(query.shift), unit = broadcast(records.norm_unit_);
+    for (int64_t i = 0; i < count; i += kFloatLanes) {
+      const auto sum = multiply_add(slope, load(sums + i), offset);
+      const auto product =
+          is_fine(kBits) ? add(shift, sum) : multiply_add(load(factors + first + i), sum, shift);
+      const auto estimate = multiply_add(load(norms + first + i), unit, product);
+      __builtin_memcpy(estimates + first + i, &estimate, sizeof estimate);
     }
+#else
+    for (int64_t i = 0; i < count; ++i) {
+      float estimate = query.slope * static_cast<float>(sums[i]) + query.offset;
+      if constexpr (!is_fine(kBits)) estimate *= to_float(factors[first + i]);
+      estimates[first + i] =
+          to_float(norms[first + i]) * records.norm_unit_ + (query.shift + estimate);
+    }
+#endif
   }
 }
 
