@@ -66,12 +66,12 @@ TEST(Integers, HoldTheLargestDifferencesOverManyDimensions) {
   EXPECT_EQ(dot_u8(ones.data(), ones.data(), 33000), 33000 * 65025);
 }
 
-/// Bytes of packed codes; those of 7 bits leave the highest one clear.
+/// Bytes of packed codes; those of 5 and 7 bits leave the highest ones clear.
 template <int kBits>
 std::vector<uint8_t> random_codes(int64_t bytes, bool extremes, Rng& rng) {
   auto codes = random_bytes(bytes, extremes, rng);
-  if (kBits == 7) {
-    for (uint8_t& code : codes) code &= 127;
+  if (kBits == 5 || kBits == 7) {
+    for (uint8_t& code : codes) code &= (1 << kBits) - 1;
   }
   return codes;
 }
@@ -79,8 +79,8 @@ std::vector<uint8_t> random_codes(int64_t bytes, bool extremes, Rng& rng) {
 template <class Bits>
 class Packed : public testing::Test {};
 using AllBits = testing::Types<std::integral_constant<int, 1>, std::integral_constant<int, 2>,
-                               std::integral_constant<int, 4>, std::integral_constant<int, 7>,
-                               std::integral_constant<int, 8>>;
+                               std::integral_constant<int, 4>, std::integral_constant<int, 5>,
+                               std::integral_constant<int, 7>, std::integral_constant<int, 8>>;
 TYPED_TEST_SUITE(Packed, AllBits);
 
 TYPED_TEST(Packed, OneVectorAgreesWithTheScalarTwin) {

@@ -10,6 +10,7 @@
 #include "crinn/ann/exact_distance.h"
 #include "crinn/ann/toolbox/partitions.h"
 #include "crinn/ann/toolbox/residual_blocks.h"
+#include "interleaved.h"
 #include "kernel_cases.h"
 
 namespace crinn::ann {
@@ -172,7 +173,7 @@ TYPED_TEST(PlacedCodes, ScoreInPlaceWhatTheTableScoresById) {
           if (id < 0) {
             EXPECT_EQ(estimates[i], std::numeric_limits<float>::infinity());
           } else {
-            const float expected = table.distance(query, id);
+            const float expected = interleaved(table, query, id);
             EXPECT_NEAR(estimates[i], expected, 1e-5f * (std::fabs(expected) + 100));
           }
         }

@@ -81,7 +81,7 @@ TEST(Projection, ShortRotationsKeepLengthsOnAverage) {
 }
 
 TEST(Projection, QueryPrecisionsAgree) {
-  for (const int64_t d : {1, 2, 3, 5, 17, 64, 99, 260}) {
+  for (const int64_t d : {1, 2, 3, 5, 17, 64, 99, 260, 600}) {
     for (const int dims : {1, 7, 16, 33, 60, 80, 130}) {
       const Matrix base = decaying_matrix(200, d, 8);
       const Matrix queries = decaying_matrix(4, d, 9);

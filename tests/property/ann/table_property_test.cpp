@@ -11,6 +11,7 @@
 #include "crinn/ann/toolbox/integer_table.h"
 #include "crinn/ann/toolbox/quantized_table.h"
 #include "crinn/ann/toolbox/two_level_table.h"
+#include "interleaved.h"
 #include "kernel_cases.h"
 
 namespace crinn::ann {
@@ -161,16 +162,22 @@ TYPED_TEST(Quantized, AgreesWithItsNaiveTwin) {
   }
 }
 
-/// What a block of interleaved codes gives for a vector: the table's estimate with norm and factor
-/// at half precision.
-template <int kBits>
-float interleaved(const QuantizedTable<kBits>& table, const QuantizedQuery& query, int64_t id) {
-  const detail::QuantizedRecords& records = table.records();
-  const float factor = is_fine(kBits) ? 1.0f : records.factor(id);
-  const float half_factor = is_fine(kBits) ? 1.0f : to_float(to_fp16(factor));
-  const float norm = to_float(to_fp16(records.norm(id) / records.norm_unit_)) * records.norm_unit_;
-  const float product = (table.distance(query, id) - query.shift - records.norm(id)) / factor;
-  return query.shift + norm + half_factor * product;
+TYPED_TEST(Quantized, RescoringGivesEachCandidateItsDistance) {
+  const Matrix base = decaying_matrix(50, 70, 3);
+  const QuantizedTable<TypeParam::value> table(base.view(), Metric::kL2, {});
+  auto query = table.make_query();
+  table.prepare(base.row(7), query);
+  for (int32_t count = 0; count <= 13; ++count) {
+    for (const std::size_t ahead : {0, 1, 6, 40}) {
+      std::vector<Candidate> candidates;
+      for (int32_t i = 0; i < count; ++i) candidates.push_back({-1, i * 3});
+      rescore(table, query, candidates, ahead);
+      for (int32_t i = 0; i < count; ++i) {
+        EXPECT_EQ(candidates[static_cast<std::size_t>(i)].id, i * 3);
+        EXPECT_EQ(candidates[static_cast<std::size_t>(i)].estimate, table.distance(query, i * 3));
+      }
+    }
+  }
 }
 
 TYPED_TEST(Quantized, InlineRecordsScoreWhatTheTableScores) {
@@ -196,7 +203,19 @@ TYPED_TEST(Quantized, InlineRecordsScoreWhatTheTableScores) {
       ASSERT_EQ(records.lanes(), round_up(degree, 16));
       auto query = records.make_query();
       records.prepare(base.row(17), query);
-      HugeArray<float> estimates(static_cast<std::size_t>(records.lanes()));
+      HugeArray<float> estimates(static_cast<std::size_t>(std::max<int64_t>(records.lanes(), 64)));
+      const int32_t some[] = {3, 139, 0, 17, 17};
+      const auto block = records.make_block(some);
+      ASSERT_EQ(block.lanes, 16);
+      records.score(query, block, estimates.data());
+      for (int64_t i = 0; i < 16; ++i) {
+        if (i >= 5) {
+          EXPECT_EQ(estimates[i], std::numeric_limits<float>::infinity());
+          continue;
+        }
+        const float expected = interleaved(records.table(), query, some[i]);
+        EXPECT_NEAR(estimates[i], expected, 1e-5f * (std::fabs(expected) + 100));
+      }
       for (int64_t node = 0; node < 140; ++node) {
         records.prefetch(node);
         records.score(query, node, estimates.data());

@@ -4,8 +4,10 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "crinn/ann/metric.h"
+#include "crinn/ann/module.h"
 #include "crinn/ann/toolbox/prefetch.h"
 #include "crinn/ann/toolbox/projection.h"
 #include "crinn/ann/toolbox/quantize.h"
@@ -61,6 +63,33 @@ inline void distances(const T& table, const typename T::Query& query, const int3
   for (; i < count; ++i) {
     if (i + ahead < count) table.prefetch(ids[i + ahead]);
     out[i] = table.distance(query, ids[i]);
+  }
+}
+
+/// Scores candidates anew by `table`, four at a time where it can, with the records of the next
+/// `ahead` on their way (0: they have been fetched before).
+template <CodeTable T>
+inline void rescore(const T& table, const typename T::Query& query, std::span<Candidate> candidates,
+                    std::size_t ahead) {
+  const std::size_t count = candidates.size();
+  const auto fetch = [&](std::size_t from, std::size_t to) {
+    for (std::size_t j = from; j < to && j < count; ++j) table.prefetch(candidates[j].id);
+  };
+  fetch(0, ahead);
+  std::size_t i = 0;
+  if constexpr (requires(const int32_t* ids, float* out) { table.distance4(query, ids, out); }) {
+    for (; i + 4 <= count; i += 4) {
+      if (ahead > 0) fetch(i + ahead, i + ahead + 4);
+      int32_t ids[4];
+      float estimates[4];
+      for (std::size_t j = 0; j < 4; ++j) ids[j] = candidates[i + j].id;
+      table.distance4(query, ids, estimates);
+      for (std::size_t j = 0; j < 4; ++j) candidates[i + j].estimate = estimates[j];
+    }
+  }
+  for (; i < count; ++i) {
+    if (ahead > 0) fetch(i + ahead, i + ahead + 1);
+    candidates[i].estimate = table.distance(query, candidates[i].id);
   }
 }
 

@@ -6,9 +6,10 @@
 #include "crinn/ann/toolbox/integer.h"
 #include "crinn/ann/toolbox/simd.h"
 
-/// Products of packed codes of 1, 2, 4, 7 or 8 bits with an int8 query: one vector at a time, or
-/// many at once when their codes are interleaved. Exact in int32. Codes of 7 bits take a byte as
-/// well: AVX2 multiplies them in half the instructions that it needs for 8.
+/// Products of packed codes of 1, 2, 4, 5, 7 or 8 bits with an int8 query: one vector at a time, or
+/// many at once when their codes are interleaved. Exact in int32. Codes of 5 and 7 bits take a byte
+/// as well: AVX2 multiplies those of 7 in half the instructions that it needs for 8, and sums those
+/// of 5 in 16 bits.
 namespace crinn::ann {
 
 namespace scalar {
@@ -52,7 +53,7 @@ namespace detail {
 /// Code s of every byte, as u8.
 template <int kBits>
 inline __m512i unpack_codes(__m512i bytes, int s) {
-  if constexpr (kBits >= 7) {
+  if constexpr (kBits > 4) {
     return bytes;
   } else {
     return _mm512_and_si512(_mm512_srli_epi16(bytes, static_cast<unsigned>(s * kBits)),
@@ -98,7 +99,7 @@ template <int kBits>
 inline __m256i unpack_codes(__m256i bytes, int s) {
   if constexpr (kBits == 8) {
     return _mm256_xor_si256(bytes, _mm256_set1_epi8(static_cast<char>(0x80)));
-  } else if constexpr (kBits == 7) {
+  } else if constexpr (kBits > 4) {
     return bytes;
   } else {
     return _mm256_and_si256(s == 0 ? bytes : _mm256_srli_epi16(bytes, s * kBits),
@@ -119,10 +120,10 @@ inline __m256i add_pairs(__m256i acc, __m256i pairs) {
 }
 
 /// The pairs of products of this many words fit into int16 together: with 4 bits, 8 pairs of up to
-/// 2 * 15 * 127.
+/// 2 * 15 * 127; with 5, 4 of up to 2 * 31 * 127.
 template <int kBits>
 inline constexpr int kWordsOfPairs = kBits >= 7   ? 1
-                                     : kBits == 4 ? 4
+                                     : kBits >= 4 ? 4
                                      : kBits == 2 ? 10
                                                   : 16;
 
