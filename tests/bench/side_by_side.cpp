@@ -52,7 +52,7 @@ double cpu_seconds(clockid_t clock = CLOCK_PROCESS_CPUTIME_ID) {
 
 /// Anonymous memory of this process in bytes, without what the allocator merely keeps.
 struct Memory {
-  double all = 0, huge = 0;  ///< huge: what lies in huge pages, of which a search gains a third
+  double all = 0, huge = 0;  ///< huge: what of it lies in huge pages
 };
 
 Memory anonymous_memory() {

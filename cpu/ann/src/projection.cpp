@@ -21,7 +21,7 @@ constexpr int kRounds = 3;  // sign flip and Hadamard, three times, is as good a
 constexpr int64_t kSparse = 60;  // per cent of zeros from which skipping them pays
 
 /// Bits of a weight. With 7, AVX2 needs half the instructions of 8, and nothing is measurable in
-/// recall; with 5 it sums products in 16 bits, a third less again. What 5 bits lose is about
+/// recall; with 5 it sums products in 16 bits: 5 multiplications for 8. What 5 bits lose is about
 /// .07 / sqrt(d) of a query's length, much less than codes do where d is large.
 int weight_bits([[maybe_unused]] int64_t d) {
 #if defined(CRINN_SIMD_AVX2)

@@ -235,8 +235,7 @@ InlineLayout pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t
 void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int32_t> places,
                int threads, HugeArray<uint8_t>& blocks) {
   const int64_t all = places.empty() ? codes.n_ : static_cast<int64_t>(places.size());
-  const int64_t count = (all + lanes - 1) / lanes, terms = codes.terms_bytes(lanes);
-  const int64_t bytes = terms + codes.codes_bytes(lanes);
+  const int64_t count = (all + lanes - 1) / lanes, bytes = codes.block_bytes(lanes);
   blocks = HugeArray<uint8_t>(static_cast<std::size_t>(count * bytes));
   parallel_for(threads, count, 16, [&](int64_t begin, int64_t end) {
     std::vector<int32_t> ids(static_cast<std::size_t>(lanes));
@@ -246,8 +245,7 @@ void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int
         const auto id = static_cast<int32_t>(place < all ? place : -1);
         ids[lane] = places.empty() || id < 0 ? id : places[static_cast<std::size_t>(place)];
       }
-      uint8_t* to = blocks.data() + block * bytes;
-      codes.pack_lanes(ids.data(), lanes, to, to + terms);
+      codes.pack_block(ids.data(), lanes, blocks.data() + block * bytes);
     }
   });
 }

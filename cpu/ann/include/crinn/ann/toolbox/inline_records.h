@@ -77,18 +77,13 @@ class InlineRecords {
     lanes.resize(static_cast<std::size_t>(round_up(static_cast<int64_t>(ids.size()), 16)), -1);
     const detail::QuantizedRecords& codes = table_.records();
     Block block{static_cast<int64_t>(lanes.size()), {}};
-    const int64_t terms = codes.terms_bytes(block.lanes);
-    block.bytes =
-        HugeArray<uint8_t>(static_cast<std::size_t>(terms + codes.codes_bytes(block.lanes)));
-    codes.pack_lanes(lanes.data(), block.lanes, block.bytes.data(), block.bytes.data() + terms);
+    block.bytes = HugeArray<uint8_t>(static_cast<std::size_t>(codes.block_bytes(block.lanes)));
+    codes.pack_block(lanes.data(), block.lanes, block.bytes.data());
     return block;
   }
   /// estimates [block.lanes]: of the ids that it was made of, then +infinity.
   void score(const Query& query, const Block& block, float* estimates) const {
-    const uint8_t* from = block.bytes.data();
-    detail::score_block<kBits>(table_.records(), query, from,
-                               from + table_.records().terms_bytes(block.lanes), block.lanes,
-                               estimates);
+    detail::score_block<kBits>(table_.records(), query, block.bytes.data(), block.lanes, estimates);
   }
 
   /// The first `lines` lines of the node's record; all by default.
@@ -132,8 +127,7 @@ class ScanBlocks {
   /// places [kLanes * blocks]: the id at each place, -1 for none (see Partitions).
   ScanBlocks(MatrixView<const float> base, Metric metric, const CodeParams& params,
              std::span<const int32_t> places)
-      : codes_(base, metric, kBits, params),
-        block_bytes_(codes_.terms_bytes(kLanes) + codes_.codes_bytes(kLanes)) {
+      : codes_(base, metric, kBits, params), block_bytes_(codes_.block_bytes(kLanes)) {
     detail::pack_scan(codes_, kLanes, places, params.threads, blocks_);
     codes_.records_ = {};  // the blocks hold all of it
   }
@@ -145,8 +139,7 @@ class ScanBlocks {
   /// estimates [kLanes]: the distances to what lies at places kLanes * block + 0, 1, ...; +infinity
   /// where nothing does.
   void score(const Query& query, int64_t block, float* estimates) const {
-    const uint8_t* from = blocks_.data() + block * block_bytes_;
-    detail::score_block<kBits>(codes_, query, from, from + codes_.terms_bytes(kLanes), kLanes,
+    detail::score_block<kBits>(codes_, query, blocks_.data() + block * block_bytes_, kLanes,
                                estimates);
   }
   int64_t size() const { return codes_.n_; }

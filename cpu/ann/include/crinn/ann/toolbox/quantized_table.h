@@ -71,6 +71,12 @@ class QuantizedRecords {
   }
   int64_t codes_bytes(int64_t lanes) const { return lanes * 4 * words(); }
 
+  /// A block: terms, then codes.
+  int64_t block_bytes(int64_t lanes) const { return terms_bytes(lanes) + codes_bytes(lanes); }
+  void pack_block(const int32_t* ids, int64_t lanes, uint8_t* block) const {
+    pack_lanes(ids, lanes, block, block + terms_bytes(lanes));
+  }
+
  private:
   void finish_prepare(const float* values, float constant, float step, QuantizedQuery& query) const;
   void encode(const float* row, float* work, uint8_t* codes, uint8_t* record) const;
@@ -88,7 +94,7 @@ struct InlineLayout {
 InlineLayout pack_inline(const QuantizedRecords& codes, MatrixView<const int32_t> neighbors,
                          int threads, HugeArray<uint8_t>& records);
 
-/// What pack_lanes writes, block after block, over places (ids, -1 for none; a multiple of
+/// What pack_block writes, block after block, over places (ids, -1 for none; a multiple of
 /// `lanes`), or over all ids in order where there are no places.
 void pack_scan(const QuantizedRecords& codes, int64_t lanes, std::span<const int32_t> places,
                int threads, HugeArray<uint8_t>& blocks);
@@ -125,6 +131,13 @@ inline void score_block(const QuantizedRecords& records, const QuantizedQuery& q
     }
 #endif
   }
+}
+
+/// The same of what pack_block wrote.
+template <int kBits>
+inline void score_block(const QuantizedRecords& records, const QuantizedQuery& query,
+                        const uint8_t* block, int64_t lanes, float* estimates) {
+  score_block<kBits>(records, query, block, block + records.terms_bytes(lanes), lanes, estimates);
 }
 
 }  // namespace detail
