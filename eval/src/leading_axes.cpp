@@ -83,7 +83,8 @@ std::vector<float> leading(Sample& sample, int64_t d, int64_t count) {
       small[static_cast<std::size_t>(i * d + j)] = static_cast<float>(sample.row(i)[j] * scale);
     }
   }
-  return ann::detail::principal_components({small.data(), sample.count, d}, count, kSeed);
+  const std::vector<float> covariance = ann::detail::covariance({small.data(), sample.count, d});
+  return ann::detail::principal_components(covariance, d, count, kSeed);
 }
 
 /// project() of all of a sample: [panels, out_rows, kPanel].

@@ -202,7 +202,7 @@ std::vector<int64_t> detail::sample_rows(int64_t n, int64_t limit, uint64_t seed
 }
 
 Projection::Projection(MatrixView<const float> base, ProjectionKind kind, int dims,
-                       QueryPrecision precision, uint64_t seed)
+                       QueryPrecision precision, uint64_t seed, float input_loss)
     : kind_(kind), precision_(precision) {
   const int64_t d = base.cols;
   if (base.rows < 1 || d < 1 || dims < 0) {
@@ -249,20 +249,34 @@ Projection::Projection(MatrixView<const float> base, ProjectionKind kind, int di
       const float* row = base.row(rows[i]);
       for (int64_t j = 0; j < d; ++j) centered[i * d + j] = row[j] - mean_[j];
     }
+    const std::vector<float> covariance = detail::covariance({centered.data(), count, d});
     std::vector<float> components =
-        detail::principal_components({centered.data(), count, d}, dims_, mix_seed(seed, 0xca));
+        detail::principal_components(covariance, d, dims_, mix_seed(seed, 0xca));
     if (kind == ProjectionKind::kPcaRotated) {
       components = detail::multiply(detail::random_orthogonal(dims_, mix_seed(seed, 0x07)),
                                     components, dims_, d);
     }
     pack(components);
+    if (precision == QueryPrecision::kInt8) {
+      if (input_loss > 0) {
+        detail::FewerInputs fewer =
+            detail::fewer_inputs(covariance, components, dims_, d, input_loss);
+        if (!fewer.inputs.empty() && static_cast<int64_t>(fewer.inputs.size()) < d - d / 8) {
+          inputs_ = std::move(fewer.inputs);
+          components = std::move(fewer.rows);
+        }
+      }
+      pack_int8(components);
+    }
   }
   capacity_ = std::max({capacity_, dims_, lanes_});
   projected_mean_.resize(static_cast<std::size_t>(capacity_));
   apply(mean_.data(), projected_mean_.data());
   int64_t zeros = 0;
-  for (const int64_t row : rows) zeros += std::count(base.row(row), base.row(row) + d, 0.0f);
-  sparse_ = zeros > kSparse * count * d / 100;
+  for (const int64_t row : rows) {
+    for (int64_t i = 0; i < query_inputs(); ++i) zeros += base.row(row)[input(i)] == 0.0f;
+  }
+  sparse_ = zeros > kSparse * count * query_inputs() / 100;
 }
 
 /// rows [dims, d] -> the layouts that the kernels read.
@@ -273,8 +287,6 @@ void Projection::pack(const std::vector<float>& rows) {
   for (int64_t r = 0; r < dims_; ++r) {
     for (int64_t j = 0; j < d; ++j) weights_[j * lanes_ + r] = rows[r * d + j];
   }
-  // The query in int8, int32 sums, int32 places of the words that are not zero.
-  work_capacity_ = round_up(d, 4) + lanes_ * 4 + round_up(d, 4);
   if (precision_ == QueryPrecision::kBf16) {
     work_capacity_ = round_up(d, 2) * 2;
     weights16_ = HugeArray<Bf16>(static_cast<std::size_t>(round_up(d, 2) * lanes_));
@@ -284,18 +296,25 @@ void Projection::pack(const std::vector<float>& rows) {
       }
     }
   }
-  if (precision_ == QueryPrecision::kInt8) {
-    weights8_ = HugeArray<uint8_t>(static_cast<std::size_t>(round_up(d, 4) * lanes_));
-    const int half = 1 << (weight_bits(d) - 1);  // what a weight of zero is stored as
-    for (uint8_t& weight : weights8_) weight = static_cast<uint8_t>(half);
-    scale8_.assign(static_cast<std::size_t>(lanes_), 0.0f);
-    std::vector<int8_t> codes(static_cast<std::size_t>(d));
-    for (int64_t r = 0; r < dims_; ++r) {
-      const auto most = static_cast<float>(half - 1);
-      scale8_[r] = quantize_int8(rows.data() + r * d, d, codes.data(), most).scale;
-      for (int64_t j = 0; j < d; ++j) {
-        weights8_[((j / 4) * lanes_ + r) * 4 + j % 4] = static_cast<uint8_t>(codes[j] + half);
-      }
+}
+
+/// rows [dims, query_inputs].
+void Projection::pack_int8(const std::vector<float>& rows) {
+  const int64_t count = query_inputs(), padded = round_up(count, 4);
+  // The query in int8, int32 sums, int32 places of the words that are not zero, the inputs in fp32.
+  work_capacity_ = padded + lanes_ * 4 + padded + padded * 4;
+  weights8_ = HugeArray<uint8_t>(static_cast<std::size_t>(padded * lanes_));
+  const int half = 1 << (weight_bits(input_dims()) - 1);  // what a weight of zero is stored as
+  for (uint8_t& weight : weights8_) weight = static_cast<uint8_t>(half);
+  scale8_.assign(static_cast<std::size_t>(lanes_), 0.0f);
+  input_mean_.assign(static_cast<std::size_t>(dims_), 0.0f);
+  std::vector<int8_t> codes(static_cast<std::size_t>(count));
+  for (int64_t r = 0; r < dims_; ++r) {
+    const auto most = static_cast<float>(half - 1);
+    scale8_[r] = quantize_int8(rows.data() + r * count, count, codes.data(), most).scale;
+    for (int64_t i = 0; i < count; ++i) {
+      weights8_[((i / 4) * lanes_ + r) * 4 + i % 4] = static_cast<uint8_t>(codes[i] + half);
+      input_mean_[r] += rows[r * count + i] * mean_[input(i)];
     }
   }
 }
@@ -323,18 +342,16 @@ void Projection::apply(const float* x, float* out) const {
 
 void Projection::apply_centered(const float* x, const float* centered, float* out,
                                 int8_t* work) const {
-  if (!sparse_ || lanes_ == 0 || precision_ != QueryPrecision::kInt8) {
-    return apply_query(centered, out, work);
-  }
-  apply_query(x, out, work);
-  for (int64_t r = 0; r < dims_; ++r) out[r] -= projected_mean_[r];
+  if (lanes_ == 0 || precision_ != QueryPrecision::kInt8) return apply_query(centered, out, work);
+  project_int8(sparse_ ? x : centered, out, work);
+  for (int64_t r = 0; sparse_ && r < dims_; ++r) out[r] -= input_mean_[r];
 }
 
 void Projection::apply_query(const float* x, float* out, int8_t* work) const {
-  const int64_t d = input_dims();
   if (lanes_ == 0 || precision_ == QueryPrecision::kFp32) return apply(x, out);
   if (precision_ == QueryPrecision::kBf16) {
 #if defined(CRINN_SIMD_AVX512) && defined(__AVX512BF16__)
+    const int64_t d = input_dims();
     for (int64_t j = 0; j < round_up(d, 2); ++j) {
       const Bf16 value = j < d ? to_bf16(x[j]) : Bf16{0};
       std::memcpy(work + j * 2, &value, 2);
@@ -344,22 +361,37 @@ void Projection::apply_query(const float* x, float* out, int8_t* work) const {
     return apply(x, out);
 #endif
   }
-  const int64_t padded = round_up(d, 4);
-  for (int64_t j = d; j < padded; ++j) work[j] = 0;
-  const Int8Scale scale = quantize_int8(x, d, work);
+  project_int8(x, out, work);
+  // What is not read is taken for its mean.
+  for (int64_t r = 0; !inputs_.empty() && r < dims_; ++r) {
+    out[r] += projected_mean_[r] - input_mean_[r];
+  }
+}
+
+/// The int8 weights times the values of x that are read.
+void Projection::project_int8(const float* x, float* out, int8_t* work) const {
+  const int64_t count = query_inputs(), padded = round_up(count, 4);
   auto* sums = reinterpret_cast<int32_t*>(work + padded);
-  const int32_t bias = scale.sum * (1 << (weight_bits(d) - 1));
   int32_t* places = sums + lanes_;
-  int64_t count = 0;
+  if (!inputs_.empty()) {
+    auto* values = reinterpret_cast<float*>(places + padded / 4);
+    for (int64_t i = 0; i < count; ++i) values[i] = x[inputs_[i]];
+    x = values;
+  }
+  for (int64_t i = count; i < padded; ++i) work[i] = 0;
+  const Int8Scale scale = quantize_int8(x, count, work);
+  const int64_t d = input_dims();
+  const int32_t bias = scale.sum * (1 << (weight_bits(d) - 1));
+  int64_t words = 0;
   for (int64_t w = 0; sparse_ && w < padded / 4; ++w) {
     int32_t word;
     std::memcpy(&word, work + w * 4, 4);
-    places[count] = static_cast<int32_t>(w);
-    count += word != 0;
+    places[words] = static_cast<int32_t>(w);
+    words += word != 0;
   }
   with_weight_bits(d, [&](auto bits) {
     if (sparse_) {
-      dot_lanes_of<bits()>(places, count, weights8_.data(), lanes_, lanes_, work, 0, bias, sums);
+      dot_lanes_of<bits()>(places, words, weights8_.data(), lanes_, lanes_, work, 0, bias, sums);
     } else {
       dot_lanes<bits()>(weights8_.data(), padded / 4, lanes_, lanes_, work, 0, bias, sums);
     }

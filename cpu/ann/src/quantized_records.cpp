@@ -21,7 +21,8 @@ QuantizedRecords::QuantizedRecords(MatrixView<const float> base, Metric metric, 
     : inner_product_(metric == Metric::kInnerProduct),
       n_(base.rows),
       d_(base.cols),
-      projection_(base, params.projection, params.dims, params.precision, params.seed) {
+      projection_(base, params.projection, params.dims, params.precision, params.seed,
+                  params.input_loss) {
   m_ = projection_.dims();
   code_bytes_ = is_fine(bits) ? m_ : (m_ * bits + 7) / 8;
   record_bytes_ = round_up(code_bytes_ + (is_fine(bits) ? 4 : 8), 64);

@@ -47,7 +47,8 @@ ResidualCodes::ResidualCodes(MatrixView<const float> base, Metric metric, int64_
       n_(base.rows),
       d_(base.cols),
       lanes_(round_up(lanes, 16)),
-      projection_(base, params.projection, most_dims(bits, params), params.precision, params.seed) {
+      projection_(base, params.projection, most_dims(bits, params), params.precision, params.seed,
+                  params.input_loss) {
   if (params.projection == ProjectionKind::kNone) {
     throw Error(ErrorCategory::kUsage, "ResidualRecords: params.projection is kNone");
   }

@@ -31,6 +31,7 @@ SecondLevel::SecondLevel(MatrixView<const float> base, const QuantizedRecords& f
       records_(static_cast<std::size_t>(first.n_ * record_bytes_)) {
   const ScalarQuantizer& quantizer = first.quantizer_;
   const auto levels = static_cast<float>(1 << bits);
+  const float lowest = bits == 8 ? 1.0f : 0.0f;  // what dot_packed wants
   parallel_for(threads, first.n_, 256, [&](int64_t begin, int64_t end) {
     std::vector<float> centered(static_cast<std::size_t>(first.d_));
     std::vector<float> projected(static_cast<std::size_t>(first.projection_.out_capacity()));
@@ -44,7 +45,7 @@ SecondLevel::SecondLevel(MatrixView<const float> base, const QuantizedRecords& f
         const int coarse = code_at(first.record(id), first.code_bytes_, quantizer.bits(), i);
         const float step = quantizer.step()[i];
         const float left = step > 0 ? (projected[i] - quantizer.decode(i, coarse)) / step : 0.0f;
-        const float code = std::clamp(std::floor((left + 0.5f) * levels), 0.0f, levels - 1);
+        const float code = std::clamp(std::floor((left + 0.5f) * levels), lowest, levels - 1);
         uint8_t& byte = record[i % code_bytes_];
         byte = static_cast<uint8_t>(byte | static_cast<int>(code) << (i / code_bytes_ * bits));
       }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "crinn/ann/exact_distance.h"
@@ -106,6 +107,79 @@ TEST(Projection, QueryPrecisionsAgree) {
       }
     }
   }
+}
+
+/// What `some` loses of the projected variance of rows, against fp32 and all values.
+double lost_variance(const Projection& some, const Matrix& rows, int64_t n, bool centered) {
+  const int64_t d = some.input_dims();
+  std::vector<float> moved(static_cast<std::size_t>(d));
+  std::vector<float> out(static_cast<std::size_t>(some.out_capacity()));
+  std::vector<int8_t> work(static_cast<std::size_t>(some.work_capacity()));
+  double lost = 0, all = 0;
+  for (int64_t q = 0; q < n; ++q) {
+    for (int64_t j = 0; j < d; ++j) moved[j] = rows.row(q)[j] - some.mean()[j];
+    const auto wanted = project(some, centered ? moved.data() : rows.row(q));
+    const auto variance = project(some, moved.data());
+    if (centered) {
+      some.apply_centered(rows.row(q), moved.data(), out.data(), work.data());
+    } else {
+      some.apply_query(rows.row(q), out.data(), work.data());
+    }
+    for (int64_t i = 0; i < some.dims(); ++i) {
+      lost += std::pow(static_cast<double>(out[i] - wanted[i]), 2);
+      all += std::pow(static_cast<double>(variance[i]), 2);
+    }
+  }
+  return lost / all;
+}
+
+TEST(Projection, FewerInputsLoseNoMoreOfTheVarianceThanAsked) {
+  constexpr int64_t kRows = 2000, kMoreRows = 200;
+  for (const bool sparse : {false, true}) {
+    for (const int64_t d : {40, 203, 500}) {
+      Matrix base = decaying_matrix(kRows + kMoreRows, d, 13);
+      for (int64_t i = 0; sparse && i < kRows + kMoreRows; ++i) {
+        for (int64_t j = 0; j < d; ++j) base.row(i)[j] = std::max(base.row(i)[j] - 1.5f, 0.0f);
+      }
+      Matrix others(kMoreRows, d);
+      for (int64_t i = 0; i < kMoreRows; ++i) {
+        std::copy_n(base.row(kRows + i), d, others.row(i));
+      }
+      const MatrixView<const float> fitted(base.row(0), kRows, d);
+      int64_t fewer_before = d + 1;
+      for (const float loss : {0.0f, 0.003f, 0.05f, 0.2f}) {
+        const Projection some(fitted, ProjectionKind::kPcaRotated, 20, QueryPrecision::kInt8, 14,
+                              loss);
+        EXPECT_LE(some.query_inputs(), fewer_before) << d << " " << loss;
+        fewer_before = some.query_inputs();
+        EXPECT_TRUE(loss > 0.0f || some.query_inputs() == d);
+        EXPECT_TRUE(some.query_inputs() == d || some.query_inputs() % 4 == 0);
+        for (const bool centered : {false, true}) {
+          EXPECT_LT(lost_variance(some, others, kMoreRows, centered), 1.4 * loss + 0.006)
+              << "d " << d << " loss " << loss << " sparse " << sparse << " " << centered;
+        }
+      }
+      EXPECT_LT(fewer_before, d / 2) << d << " " << sparse;
+    }
+  }
+}
+
+TEST(Projection, FewerInputsWhereThereIsNothingToChooseFrom) {
+  const auto inputs = [](const Matrix& base) {
+    const Projection some(base.view(), ProjectionKind::kPca, 8, QueryPrecision::kInt8, 15, 0.01f);
+    EXPECT_LT(lost_variance(some, base, 1, true), 0.02);
+    return some.query_inputs();
+  };
+  EXPECT_EQ(inputs(random_matrix(500, 8, 16)), 8);  // nothing predicts the others
+  Matrix copies = random_matrix(500, 64, 17);       // eight different ones
+  for (int64_t i = 0; i < 500; ++i) {
+    for (int64_t j = 8; j < 64; ++j) copies.row(i)[j] = copies.row(i)[j % 8];
+  }
+  EXPECT_EQ(inputs(copies), 8);
+  Matrix constant(20, 30);
+  for (int64_t i = 0; i < 20; ++i) std::fill_n(constant.row(i), 30, 3.0f);
+  const Projection none(constant.view(), ProjectionKind::kPca, 8, QueryPrecision::kInt8, 15, 0.01f);
+  EXPECT_EQ(none.query_inputs(), 30);
 }
 
 TEST(Projection, IsTheSameForASeedAndTakesAnyNumberOfRows) {

@@ -58,6 +58,39 @@ TYPED_TEST(AnyVisited, AddsRowsLikeSingleNodes) {
   }
 }
 
+TYPED_TEST(AnyVisited, AddsWhatIsNearAndNew) {
+  constexpr int32_t kNodes = 1000;
+  Rng rng(8);
+  TypeParam rows(kNodes), single(kNodes);
+  std::vector<int32_t> row(64);
+  std::vector<float> estimates(64);
+  std::vector<Candidate> fresh(64);
+  for (int query = 0; query < 300; ++query) {
+    rows.reset();
+    single.reset();
+    for (int expanded = 0; expanded < 20; ++expanded) {
+      for (int32_t& id : row) id = static_cast<int32_t>(rng.below(query % 2 ? 60 : kNodes));
+      for (float& estimate : estimates) estimate = static_cast<float>(rng.uniform());
+      const auto count = static_cast<std::size_t>(rng.below(65));
+      const float limit = expanded == 0 ? 2.0f : static_cast<float>(rng.uniform());
+      std::vector<Candidate> expected;
+      for (std::size_t i = 0; i < count; ++i) {
+        if (estimates[i] < limit && !single.test_and_set(row[i])) {
+          expected.push_back({estimates[i], row[i]});
+        }
+      }
+      const int added =
+          add_near(rows, row, estimates.data(), static_cast<int64_t>(count), limit, fresh.data());
+      ASSERT_EQ(added, static_cast<int>(expected.size()));
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_EQ(fresh[i].id, expected[i].id);
+        ASSERT_EQ(fresh[i].estimate, expected[i].estimate);
+      }
+    }
+    for (int32_t id = 0; id < kNodes; ++id) ASSERT_EQ(rows.test(id), single.test(id)) << id;
+  }
+}
+
 TYPED_TEST(AnyVisited, HoldsTheFirstAndTheLastNode) {
   TypeParam visited(1000);
   visited.reset();

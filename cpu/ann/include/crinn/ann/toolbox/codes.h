@@ -22,6 +22,7 @@ struct CodeParams {
   ProjectionKind projection = ProjectionKind::kNone;
   int dims = 0;  ///< kept by the projection; 0: all
   QueryPrecision precision = QueryPrecision::kFp32;
+  float input_loss = 0;  ///< what reading fewer of a query's values may lose (see Projection)
   ScaleRule scale = ScaleRule::kGlobal;
   float quantile = 0;  ///< of the values that the codes span; 0: what suits the bits
   uint64_t seed = 0;

@@ -94,7 +94,7 @@ inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, cons
 
 #elif defined(CRINN_SIMD_AVX2)
 
-/// Code s of every byte; kBits == 8 gives code - 128, so that products fit (see pair_products).
+/// Code s of every byte; kBits == 8 gives code - 128, so that products fit (see Multiplier).
 template <int kBits>
 inline __m256i unpack_codes(__m256i bytes, int s) {
   if constexpr (kBits == 8) {
@@ -107,13 +107,21 @@ inline __m256i unpack_codes(__m256i bytes, int s) {
   }
 }
 
-/// code * q in int16, two products added, without saturation: u8 x s8 would overflow, while
-/// |code - 128| * 127 * 2 = 32512 does not, nor 127 * 127 * 2.
+/// Bytes of a query, for products with what unpack_codes gives.
 template <int kBits>
-inline __m256i pair_products(__m256i codes, __m256i q) {
-  return kBits == 8 ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(q, codes))
-                    : _mm256_maddubs_epi16(codes, q);
-}
+class Multiplier {
+ public:
+  explicit Multiplier(__m256i q) : q_(q), magnitudes_(kBits == 8 ? _mm256_abs_epi8(q) : q) {}
+  /// code * q in int16, two products added, without saturation: u8 x s8 would overflow, while
+  /// |code - 128| * 127 * 2 does not for codes from 1 on, nor 127 * 127 * 2.
+  __m256i pairs(__m256i codes) const {
+    return kBits == 8 ? _mm256_maddubs_epi16(magnitudes_, _mm256_sign_epi8(codes, q_))
+                      : _mm256_maddubs_epi16(codes, q_);
+  }
+
+ private:
+  __m256i q_, magnitudes_;
+};
 
 inline __m256i add_pairs(__m256i acc, __m256i pairs) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
@@ -127,32 +135,26 @@ inline constexpr int kWordsOfPairs = kBits >= 7   ? 1
                                      : kBits == 2 ? 10
                                                   : 16;
 
-/// The products of 32 bytes of packed codes, in pairs.
-template <int kBits>
-inline __m256i packed_pairs(__m256i bytes, const int8_t* query, int64_t plane) {
-  __m256i pairs = pair_products<kBits>(unpack_codes<kBits>(bytes, 0), load_bytes(query));
-  for (int s = 1; s < 8 / kBits; ++s) {
-    pairs = _mm256_add_epi16(
-        pairs, pair_products<kBits>(unpack_codes<kBits>(bytes, s), load_bytes(query + s * plane)));
-  }
-  return pairs;
-}
-
-/// All products of a vector, in eight sums.
-template <int kBits>
-inline __m256i sum_packed(const uint8_t* codes, const int8_t* query, int64_t plane, int64_t bytes) {
-  __m256i a = _mm256_setzero_si256(), b = a;
-  for (int64_t p = 0; p < bytes; p += 64) {
-    const __m256i low = packed_pairs<kBits>(load_bytes(codes + p), query + p, plane);
-    const __m256i high = packed_pairs<kBits>(load_bytes(codes + p + 32), query + p + 32, plane);
-    if constexpr (kBits >= 7) {
-      a = add_pairs(a, low);
-      b = add_pairs(b, high);
-    } else {
-      a = add_pairs(a, _mm256_add_epi16(low, high));
+/// All products of kVectors vectors, each in eight sums: the query is read once for all.
+template <int kBits, int kVectors>
+inline void sum_packed(const uint8_t* const (&codes)[kVectors], const int8_t* query, int64_t plane,
+                       int64_t bytes, __m256i (&sums)[kVectors]) {
+  constexpr int kStep = kBits >= 7 ? 32 : 64;  // whose products fit into int16 together
+  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
+  for (int64_t p = 0; p < bytes; p += kStep) {
+    __m256i pairs[kVectors] = {};
+    for (int64_t part = p; part < p + kStep; part += 32) {
+      for (int s = 0; s < 8 / kBits; ++s) {
+        const Multiplier<kBits> multiplier(load_bytes(query + s * plane + part));
+        for (int v = 0; v < kVectors; ++v) {
+          const __m256i more =
+              multiplier.pairs(unpack_codes<kBits>(load_bytes(codes[v] + part), s));
+          pairs[v] = kBits >= 7 ? more : _mm256_add_epi16(pairs[v], more);
+        }
+      }
     }
+    for (int v = 0; v < kVectors; ++v) sums[v] = add_pairs(sums[v], pairs[v]);
   }
-  return _mm256_add_epi32(a, b);
 }
 
 /// kGroups groups of 8 lanes.
@@ -170,10 +172,10 @@ inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, cons
       for (int s = 0; s < 8 / kBits; ++s) {
         int32_t piece;
         __builtin_memcpy(&piece, query + s * plane + w * 4, 4);
-        const __m256i q = _mm256_set1_epi32(piece);
+        const Multiplier<kBits> multiplier(_mm256_set1_epi32(piece));
         for (int g = 0; g < kGroups; ++g) {
           const __m256i products =
-              pair_products<kBits>(unpack_codes<kBits>(load_bytes(row + g * 32), s), q);
+              multiplier.pairs(unpack_codes<kBits>(load_bytes(row + g * 32), s));
           pairs[g] = kWordsOfPairs<kBits> == 1 ? products : _mm256_add_epi16(pairs[g], products);
         }
       }
@@ -191,8 +193,8 @@ inline void dot_groups(const uint8_t* codes, int64_t words, int64_t stride, cons
 
 /// sum code * query over packed codes (see scalar::dot_packed) minus `bias`. `bytes` and `plane`
 /// are multiples of 64 and bytes that hold no code meet a zero in the query. query is in [-127,
-/// 127]. With kBits == 8, bias must be 128 * (sum of the query), which some targets get for
-/// nothing.
+/// 127]. With kBits == 8, codes that do not meet a zero are not 0, and bias must be 128 * (sum of
+/// the query), which some targets get for nothing.
 template <int kBits>
 inline int32_t dot_packed(const uint8_t* codes, const int8_t* query, int64_t plane, int64_t bytes,
                           int32_t bias) {
@@ -214,8 +216,9 @@ inline int32_t dot_packed(const uint8_t* codes, const int8_t* query, int64_t pla
   return _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, e))) -
          bias;
 #elif defined(CRINN_SIMD_AVX2)
-  return detail::reduce_add(detail::sum_packed<kBits>(codes, query, plane, bytes)) -
-         (kBits == 8 ? 0 : bias);
+  __m256i sums[1];
+  detail::sum_packed<kBits, 1>({codes}, query, plane, bytes, sums);
+  return detail::reduce_add(sums[0]) - (kBits == 8 ? 0 : bias);
 #else
   return scalar::dot_packed<kBits>(codes, query, plane, bytes) - bias;
 #endif
@@ -237,10 +240,9 @@ inline void dot_packed4(const uint8_t* a, const uint8_t* b, const uint8_t* c, co
   const __m128i totals = detail::reduce_add4(sums[0], sums[1], sums[2], sums[3]);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_sub_epi32(totals, _mm_set1_epi32(bias)));
 #elif defined(CRINN_SIMD_AVX2)
-  const __m128i totals = detail::reduce_add4(detail::sum_packed<kBits>(a, query, plane, bytes),
-                                             detail::sum_packed<kBits>(b, query, plane, bytes),
-                                             detail::sum_packed<kBits>(c, query, plane, bytes),
-                                             detail::sum_packed<kBits>(e, query, plane, bytes));
+  __m256i sums[4];
+  detail::sum_packed<kBits, 4>({a, b, c, e}, query, plane, bytes, sums);
+  const __m128i totals = detail::reduce_add4(sums[0], sums[1], sums[2], sums[3]);
   if constexpr (kBits == 8) bias = 0;  // unpack_codes has centred the codes
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_sub_epi32(totals, _mm_set1_epi32(bias)));
 #else
@@ -291,7 +293,7 @@ inline void dot_all_groups(const uint8_t* codes, int64_t words, int64_t stride, 
 
 }  // namespace detail
 
-/// scalar::dot_lanes; lanes is a multiple of 16. With kBits == 8, bias as in dot_packed.
+/// scalar::dot_lanes; lanes is a multiple of 16. With kBits == 8, codes and bias as in dot_packed.
 template <int kBits>
 inline void dot_lanes(const uint8_t* codes, int64_t words, int64_t stride, int64_t lanes,
                       const int8_t* query, int64_t plane, int32_t bias, int32_t* out) {

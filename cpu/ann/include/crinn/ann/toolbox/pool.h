@@ -92,38 +92,47 @@ class LinearPool {
   }
 
   void drain(std::vector<Candidate>& out) const {
-    out.clear();
-    for (std::size_t i = 0; i < size_; ++i) out.push_back(unpack(at(i)));
+    out.resize(size_);
+    for (std::size_t i = 0; i < size_; ++i) out[i] = unpack(at(i));
   }
 
  private:
-  static constexpr std::size_t kFront = 4, kShort = 128;
+  static constexpr std::size_t kFront = 32, kShort = 128;
   static constexpr int64_t kNearest = std::numeric_limits<int64_t>::min();
   static constexpr int64_t kFarthest = std::numeric_limits<int64_t>::max();
 
   int64_t& at(std::size_t place) { return entries_[kFront + place]; }
   const int64_t& at(std::size_t place) const { return entries_[kFront + place]; }
 
-  /// Both put an entry that is below the last of a full pool into its place and return that. Only
-  /// the place where it stops is a branch that cannot be predicted; a binary search has one a step.
+  /// Both put an entry that is below the last of a full pool into its place and return that. The
+  /// first has a branch that cannot be predicted every 32 entries at most, a binary search one a
+  /// step.
   std::size_t insert_from_end(int64_t entry) {
 #if defined(__AVX2__)
     // new[i] = min(old[i], max(old[i - 1], entry)), four at a time.
     const __m256i wanted = _mm256_set1_epi64x(entry);
-    for (int64_t* last = &at(size_);; last -= 4) {
-      auto* four = reinterpret_cast<__m256i*>(last - 3);
-      const __m256i old = _mm256_loadu_si256(four);
-      const __m256i before = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last - 4));
-      const __m256i farther = _mm256_cmpgt_epi64(old, wanted);
-      const __m256i before_farther = _mm256_cmpgt_epi64(before, wanted);
-      const __m256i moved = _mm256_blendv_epi8(wanted, before, before_farther);
-      _mm256_storeu_si256(four, _mm256_blendv_epi8(old, moved, farther));
-      const int mask = _mm256_movemask_pd(_mm256_castsi256_pd(farther));
-      if (!(_mm256_movemask_pd(_mm256_castsi256_pd(before_farther)) & 1)) {
-        return static_cast<std::size_t>(last - &at(0)) + 1 -
-               static_cast<std::size_t>(std::popcount(static_cast<unsigned>(mask)));
+    auto* four = reinterpret_cast<__m256i*>(&at(size_) - 3);
+    __m256i minus_farther = _mm256_setzero_si256();
+    bool more = true;
+    while (more) {
+      __m256i before_farther = minus_farther;
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < kFront / 4; ++i, --four) {
+        const __m256i old = _mm256_loadu_si256(four);
+        const __m256i before = _mm256_loadu_si256(
+            reinterpret_cast<const __m256i*>(reinterpret_cast<const int64_t*>(four) - 1));
+        const __m256i farther = _mm256_cmpgt_epi64(old, wanted);
+        before_farther = _mm256_cmpgt_epi64(before, wanted);
+        const __m256i moved = _mm256_blendv_epi8(wanted, before, before_farther);
+        _mm256_storeu_si256(four, _mm256_blendv_epi8(old, moved, farther));
+        minus_farther = _mm256_add_epi64(minus_farther, farther);
       }
+      more = (_mm256_movemask_pd(_mm256_castsi256_pd(before_farther)) & 1) != 0;
     }
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(minus_farther),
+                                      _mm256_extracti128_si256(minus_farther, 1));
+    return size_ + 1 + static_cast<std::size_t>(_mm_extract_epi64(two, 0)) +
+           static_cast<std::size_t>(_mm_extract_epi64(two, 1));
 #else
     int64_t* place = &at(size_);
     for (; place[-1] > entry; --place) *place = place[-1];

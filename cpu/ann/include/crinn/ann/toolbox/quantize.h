@@ -148,12 +148,13 @@ class ScalarQuantizer {
   /// The step of all dimensions, whose centres are 0; 0 where each has its own.
   float global_step() const { return global_step_; }
 
-  /// One byte a dimension.
+  /// One byte a dimension. Codes of 8 bits are not 0: some kernels need them in a range without.
   void encode(const float* x, uint8_t* codes) const {
+    const float lowest = bits_ == 8 ? 1.0f : 0.0f;
     const float highest = static_cast<float>((1 << bits_) - 1);
     for (std::size_t i = 0; i < step_.size(); ++i) {
       float code = (x[i] - center_[i]) * inverse_[i] + (half_ + 0.5f);
-      code = code < 0 ? 0 : code;
+      code = code < lowest ? lowest : code;
       code = code > highest ? highest : code;
       codes[i] = static_cast<uint8_t>(code);
     }

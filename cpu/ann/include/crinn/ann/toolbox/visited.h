@@ -2,11 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "crinn/ann/module.h"
+#include "crinn/ann/toolbox/select.h"
 #include "crinn/base/huge_array.h"
 
 /// Sets of visited nodes. Made once a scratch for n nodes; reset() before each query.
@@ -147,6 +150,25 @@ int add_new(V& set, const int32_t* ids, int64_t count, int32_t* fresh) {
   for (int64_t i = 0; i < count && ids[i] >= 0; ++i) {
     fresh[added] = ids[i];
     added += !set.test_and_set(ids[i]);
+  }
+  return added;
+}
+
+/// test_and_set of those of ids [count] whose estimates are below limit. Those that were not there,
+/// in order, go to fresh, which has room for all; returns their number. Estimates are read 16 at a
+/// time. Half of a node's neighbours have been seen and which is anybody's guess: gathering the
+/// others first costs no branch on it.
+template <VisitedSet V, class Ids>
+int add_near(V& set, const Ids& ids, const float* estimates, int64_t count, float limit,
+             Candidate* fresh) {
+  int added = 0;
+  for (int64_t first = 0; first < count; first += 16) {
+    uint32_t near = below16(estimates + first, limit, count - first);
+    for (; near != 0; near &= near - 1) {
+      const int64_t i = first + std::countr_zero(near);
+      fresh[added] = {estimates[i], ids[i]};
+      added += !set.test_and_set(ids[i]);
+    }
   }
   return added;
 }
