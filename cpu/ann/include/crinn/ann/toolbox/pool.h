@@ -113,11 +113,11 @@ class LinearPool {
     const __m256i wanted = _mm256_set1_epi64x(entry);
     auto* four = reinterpret_cast<__m256i*>(&at(size_) - 3);
     __m256i minus_farther = _mm256_setzero_si256();
+    const std::size_t blocks = std::min(kFront, size_ + 4) / 4;
     bool more = true;
     while (more) {
       __m256i before_farther = minus_farther;
-#pragma GCC unroll 8
-      for (std::size_t i = 0; i < kFront / 4; ++i, --four) {
+      for (std::size_t i = 0; i < blocks; ++i, --four) {
         const __m256i old = _mm256_loadu_si256(four);
         const __m256i before = _mm256_loadu_si256(
             reinterpret_cast<const __m256i*>(reinterpret_cast<const int64_t*>(four) - 1));
