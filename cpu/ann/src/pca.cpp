@@ -92,7 +92,10 @@ FewerInputs fewer_inputs(const std::vector<float>& covariance, const std::vector
     for (int64_t j = 0; j < d; ++j) {
       const double explained =
           variance[j] > negligible ? shared.col(j).squaredNorm() / variance[j] : 0;
-      if (explained > gain) gain = explained, best = j;
+      if (explained > gain) {
+        gain = explained;
+        best = j;
+      }
     }
     if (best < 0) break;  // the others say nothing new
     const auto step = static_cast<int64_t>(chosen.size());
