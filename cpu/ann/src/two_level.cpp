@@ -31,7 +31,7 @@ SecondLevel::SecondLevel(MatrixView<const float> base, const QuantizedRecords& f
       records_(static_cast<std::size_t>(first.n_ * record_bytes_)) {
   const ScalarQuantizer& quantizer = first.quantizer_;
   const auto levels = static_cast<float>(1 << bits);
-  const float lowest = bits == 8 ? 1.0f : 0.0f;  // what dot_packed wants
+  const auto lowest = static_cast<float>(lowest_code(bits));
   parallel_for(threads, first.n_, 256, [&](int64_t begin, int64_t end) {
     std::vector<float> centered(static_cast<std::size_t>(first.d_));
     std::vector<float> projected(static_cast<std::size_t>(first.projection_.out_capacity()));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+
 #include "crinn/ann/toolbox/packed.h"
 #include "crinn/ann/toolbox/quantize.h"
 #include "kernel_cases.h"

@@ -129,6 +129,9 @@ inline Int8Scale quantize_int8(const float* x, int64_t n, int8_t* out, float mos
 /// Whether a code has a byte of its own, and resolution enough not to need a factor a vector.
 inline constexpr bool is_fine(int bits) { return bits >= 7; }
 
+/// The least code that vectors are given: products of 8 bits want a range that is symmetric.
+inline constexpr int lowest_code(int bits) { return bits == 8 ? 1 : 0; }
+
 /// Codes of 1, 2, 4, 7 or 8 bits for a value a dimension: value = center + step * (code - half()).
 /// What lies outside the range is clipped.
 class ScalarQuantizer {
@@ -148,9 +151,9 @@ class ScalarQuantizer {
   /// The step of all dimensions, whose centres are 0; 0 where each has its own.
   float global_step() const { return global_step_; }
 
-  /// One byte a dimension. Codes of 8 bits are not 0: some kernels need them in a range without.
+  /// One byte a dimension, at least lowest_code(bits()).
   void encode(const float* x, uint8_t* codes) const {
-    const float lowest = bits_ == 8 ? 1.0f : 0.0f;
+    const auto lowest = static_cast<float>(lowest_code(bits_));
     const float highest = static_cast<float>((1 << bits_) - 1);
     for (std::size_t i = 0; i < step_.size(); ++i) {
       float code = (x[i] - center_[i]) * inverse_[i] + (half_ + 0.5f);
