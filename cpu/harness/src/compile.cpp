@@ -25,11 +25,11 @@ constexpr std::size_t kMaxEvidence = 6000;
 // What every module may include; parsing it is most of the time of a small compilation.
 constexpr char kPrefix[] =
     "#pragma once\n"
-    "#include <immintrin.h>\n"
     "#include <algorithm>\n#include <array>\n#include <bit>\n#include <cmath>\n"
     "#include <cstddef>\n#include <cstdint>\n#include <cstring>\n#include <limits>\n"
     "#include <memory>\n#include <numeric>\n#include <span>\n#include <type_traits>\n"
     "#include <utility>\n#include <vector>\n"
+    "#include \"crinn/ann/toolbox/simd.h\"\n"
     "#include \"crinn/harness/module_abi.h\"\n";
 
 // bwrap's arguments: the compiler sees /usr, the headers, its sources, and one folder to write to.

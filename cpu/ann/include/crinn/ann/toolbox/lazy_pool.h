@@ -9,9 +9,7 @@
 
 #include "crinn/ann/toolbox/pool.h"
 #include "crinn/ann/toolbox/select.h"
-#if defined(__AVX512DQ__)
-#include <immintrin.h>
-#endif
+#include "crinn/ann/toolbox/simd.h"
 
 namespace crinn::ann {
 

@@ -10,9 +10,7 @@
 #include <vector>
 
 #include "crinn/ann/module.h"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "crinn/ann/toolbox/simd.h"
 
 /// Candidate pools of best-first search: what has been seen and is near, and what of it has not
 /// been expanded yet. No pool allocates after its first reset() with a given ef.
