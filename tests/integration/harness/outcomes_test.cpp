@@ -306,8 +306,8 @@ TEST(Judge, ChargesWorkThatTheTimedSlicesDoNotShow) {
   Judge judge(with, data().workload());
   const Measurement m =
       judge.judge(changed(Role::kSearch, "out.clear();",
-                          "out.clear(); if (scratch.round == 100) "
-                          "for (volatile int i = 0; i < 1500000000; i = i + 1) {}"),
+                          "out.clear(); if (scratch.round == 100) { volatile double x = 1.0; "
+                          "for (int i = 0; i < 1000000000; ++i) x = x / 1.0000001; }"),
                   plain_triple(), 1);
   EXPECT_EQ(m.outcome, Outcome::kOverCap) << summary(m);
   EXPECT_NE(m.evidence.find("CPU time beyond"), std::string::npos) << m.evidence;
