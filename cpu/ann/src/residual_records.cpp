@@ -143,7 +143,7 @@ void ResidualCodes::pack(const Point& from, const Point& to, int64_t lane, float
     along += residual[i] * level;
     from_product += from.projected[i] * level;
     const int64_t group = i * bits_ / 4;
-    const int64_t shift = group % 2 * 4 + i * bits_ % 4;
+    const int64_t shift = scan_code_shift(group) + i * bits_ % 4;
     uint8_t& byte = block[scan_code_byte(group, lane % 16)];
     byte = static_cast<uint8_t>(byte | code << shift);
   }

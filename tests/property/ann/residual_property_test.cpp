@@ -51,6 +51,22 @@ TEST(FastScan, GivesEveryGroupARowOfItsOwn) {
   }
 }
 
+TEST(FastScan, GivesEveryCodeAPlaceOfItsOwn) {
+  std::vector<bool> taken(64 * 16, false);
+  for (int64_t group = 0; group < 64; ++group) {
+    for (int64_t lane = 0; lane < 16; ++lane) {
+      const int64_t byte = scan_code_byte(group, lane);
+      const int shift = scan_code_shift(group);
+      ASSERT_LT(byte, 64 * 8);
+      ASSERT_TRUE(shift == 0 || shift == 4);
+      EXPECT_EQ(byte / 64, group / 8) << "codes of eight groups fill one line";
+      const auto place = static_cast<std::size_t>(byte * 2 + shift / 4);
+      EXPECT_FALSE(taken[place]) << "group " << group << ", lane " << lane;
+      taken[place] = true;
+    }
+  }
+}
+
 /// Node i points to i + 1, i + 2, ... (mod n); the last rows are shorter.
 Graph ring(int64_t n, int degree) {
   Graph graph(n, degree);

@@ -5,7 +5,7 @@
 
 #include "crinn/ann/toolbox/simd.h"
 
-/// Sums of table look-ups over 4-bit codes, 16 vectors at a time: one shuffle looks up 16, 32 or 64
+/// Sums of table look-ups over 4-bit codes, 16 vectors at a time: one shuffle looks up 32 or 64
 /// codes (FastScan: Andre, Kermarrec, Le Scouarnec, VLDB 2015). No multiplication: on machines
 /// without VNNI several times the dimensions a cycle of integer products.
 namespace crinn::ann {
@@ -13,26 +13,40 @@ namespace crinn::ann {
 /// Groups of codes come eight at a time: 64 bytes of codes, 128 bytes of table.
 inline constexpr int64_t kScanGroups = 8;
 
-/// Where the row [16] of a group lies in a table: even groups of an octet first, then odd ones, so
-/// that one load fills a register with the rows that the low (high) halves of its bytes look up.
+/// Where the row [16] of a group lies in a table, and where lane j [0, 16) keeps the code of a
+/// group: the byte and by how many bits it is shifted.
+#if defined(CRINN_SIMD_VBMI)
+/// Bytes of a register are 16 lanes of four groups: the low halves are groups 0 to 3 of an octet,
+/// the high ones 4 to 7. A permutation looks up 64 codes in the rows of four groups, and VNNI adds
+/// the four of a lane.
+inline int64_t scan_table_row(int64_t group) { return group * 16; }
+inline int64_t scan_code_byte(int64_t group, int64_t lane) {
+  return group / kScanGroups * 64 + lane * 4 + group % 4;
+}
+inline int scan_code_shift(int64_t group) { return static_cast<int>(group % kScanGroups / 4) * 4; }
+#else
+/// Bytes of a register are 16 lanes a pair of groups. Rows of the even groups of an octet come
+/// first, then the odd ones', so that one load fills a register with the rows that the low (high)
+/// halves of its bytes look up.
 inline int64_t scan_table_row(int64_t group) {
   return (group / kScanGroups * kScanGroups + group % 2 * (kScanGroups / 2) +
           group % kScanGroups / 2) *
          16;
 }
-
-/// Where lane j [0, 16) keeps the code of a group: byte, and whether it is the high half.
 inline int64_t scan_code_byte(int64_t group, int64_t lane) { return group / 2 * 16 + lane; }
+inline int scan_code_shift(int64_t group) { return static_cast<int>(group % 2) * 4; }
+#endif
 
 namespace scalar {
 
-/// out [16] = sum over groups of table[group][code of the lane]. codes [groups / 2][16], table
-/// [groups][16] in the order of scan_table_row; the sums stay below 2^16.
+/// out [16] = sum over groups of table[group][code of the lane]. codes [groups * 8] as
+/// scan_code_byte says, table [groups][16] in the order of scan_table_row; the sums stay below
+/// 2^16.
 inline void sum_lookups(const uint8_t* codes, int64_t groups, const uint8_t* table, uint16_t* out) {
   for (int64_t lane = 0; lane < 16; ++lane) {
     int sum = 0;
     for (int64_t group = 0; group < groups; ++group) {
-      const int code = codes[scan_code_byte(group, lane)] >> (group % 2 * 4) & 15;
+      const int code = codes[scan_code_byte(group, lane)] >> scan_code_shift(group) & 15;
       sum += table[scan_table_row(group) + code];
     }
     out[lane] = static_cast<uint16_t>(sum);
@@ -62,7 +76,28 @@ inline void store_byte_sums(__m128i even, __m128i odd, uint16_t* out) {
 template <int kBlocks>
 inline void sum_lookups(const uint8_t* codes, int64_t stride, int64_t groups, const uint8_t* table,
                         uint16_t* out) {
-#if defined(CRINN_SIMD_AVX512)
+#if defined(CRINN_SIMD_VBMI)
+  const __m512i low = _mm512_set1_epi8(15), rows = _mm512_set1_epi32(0x30201000);
+  const __m512i ones = _mm512_set1_epi8(1);
+  constexpr int kAndOr = 0xea;  // (a & b) | c
+  __m512i sums[2 * kBlocks] = {};
+  for (int64_t g = 0; g < groups; g += kScanGroups, table += 128, codes += 64) {
+    const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 64);
+    for (int b = 0; b < kBlocks; ++b) {
+      const __m512i bytes = _mm512_loadu_si512(codes + b * stride);
+      const __m512i high = _mm512_srli_epi16(bytes, 4);
+      const __m512i near = _mm512_ternarylogic_epi32(bytes, low, rows, kAndOr);
+      const __m512i far = _mm512_ternarylogic_epi32(high, low, rows, kAndOr);
+      sums[2 * b] = _mm512_dpbusd_epi32(sums[2 * b], _mm512_permutexvar_epi8(near, first), ones);
+      sums[2 * b + 1] =
+          _mm512_dpbusd_epi32(sums[2 * b + 1], _mm512_permutexvar_epi8(far, second), ones);
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + b * 16),
+                        _mm512_cvtepi32_epi16(_mm512_add_epi32(sums[2 * b], sums[2 * b + 1])));
+  }
+#elif defined(CRINN_SIMD_AVX512)
   const __m512i low = _mm512_set1_epi8(15);
   __m512i even[kBlocks] = {}, odd[kBlocks] = {};
   for (int64_t g = 0; g < groups; g += kScanGroups, table += 128, codes += 64) {

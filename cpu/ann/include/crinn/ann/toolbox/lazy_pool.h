@@ -27,7 +27,6 @@ class LazyPool {
       keys_.resize(room);
       open_.resize(room);
       ids_.resize(room);
-      order_.reserve(room);
     }
     size_ = 0;
     std::fill(open_.begin(), open_.end(), kClosed);  // places beyond size_ stay closed
@@ -110,20 +109,45 @@ class LazyPool {
   static constexpr std::size_t kBlock = 16, kMinSlack = 16;
   static constexpr int32_t kClosed = std::numeric_limits<int32_t>::max();
 
+  /// The key of rank keep_, by halving the range of keys: a few counts over all of them, without
+  /// the unpredictable branches of std::nth_element.
+  int32_t key_of_last() const {
+    const int32_t* keys = keys_.data();
+    int32_t low = keys[0], high = keys[0];
+    for (std::size_t i = 0; i < size_; ++i) {
+      low = std::min(low, keys[i]);
+      high = std::max(high, keys[i]);
+    }
+    const auto keep = static_cast<uint32_t>(keep_);
+    for (uint32_t count = 0; low < high && count != keep;) {
+      const auto span = static_cast<uint32_t>(high) - static_cast<uint32_t>(low);
+      const int32_t middle = low + static_cast<int32_t>(span / 2);
+      count = 0;
+      for (std::size_t i = 0; i < size_; ++i) count += keys[i] <= middle;
+      const bool enough = count >= keep;
+      low = enough ? low : middle + 1;
+      high = enough ? middle : high;
+    }
+    int32_t last = std::numeric_limits<int32_t>::min();
+    for (std::size_t i = 0; i < size_; ++i) {
+      last = std::max(last, keys[i] <= high ? keys[i] : std::numeric_limits<int32_t>::min());
+    }
+    return last;
+  }
+
   void select() {
-    order_.assign(keys_.begin(), keys_.begin() + static_cast<std::ptrdiff_t>(size_));
-    const auto rank = order_.begin() + static_cast<std::ptrdiff_t>(keep_ - 1);
-    std::nth_element(order_.begin(), rank, order_.end());
-    const int32_t limit = *rank;
+    const int32_t limit = key_of_last();
     std::size_t ties = keep_;  // how many of the limit's equals still fit
     for (std::size_t i = 0; i < size_; ++i) ties -= keys_[i] < limit;
     std::size_t kept = 0;
     for (std::size_t i = 0; i < size_; ++i) {
-      if (keys_[i] > limit || (keys_[i] == limit && ties == 0)) continue;
-      ties -= keys_[i] == limit;
-      keys_[kept] = keys_[i];
-      open_[kept] = open_[i];
-      ids_[kept++] = ids_[i];
+      const int32_t key = keys_[i], open = open_[i], id = ids_[i];
+      const bool tie = key == limit, stays = key < limit || (tie && ties != 0);
+      keys_[kept] = key;
+      open_[kept] = open;
+      ids_[kept] = id;
+      ties -= tie && stays;
+      kept += stays;
     }
     std::fill(open_.begin() + static_cast<std::ptrdiff_t>(kept),
               open_.begin() + static_cast<std::ptrdiff_t>(size_), kClosed);
@@ -131,7 +155,7 @@ class LazyPool {
     threshold_ = from_sortable_key(limit);
   }
 
-  std::vector<int32_t> keys_, open_, ids_, order_;
+  std::vector<int32_t> keys_, open_, ids_;
   std::size_t keep_ = 0, capacity_ = 0, size_ = 0;
   int32_t next_key_ = kClosed;
   float threshold_ = 0;

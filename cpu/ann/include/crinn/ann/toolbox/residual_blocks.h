@@ -32,6 +32,7 @@ class ResidualBlocks {
   /// estimates [kLanes]: the distances to the ids of the block, whose list's centre is at
   /// `distance`; +infinity where there is none.
   void score(const Query& query, int64_t block, float distance, float* estimates) const {
+    prefetch_record(codes_.record(block + 1), codes_.record_bytes_);  // blocks are read in order
     detail::score_residuals(codes_, query, block, distance, estimates);
   }
   void prefetch(int64_t block) const {

@@ -25,7 +25,7 @@ namespace detail {
 
 /// The part that does not depend on the number of bits at compile time. A record is
 ///   ids [lanes] int32, constant [lanes] fp32, factor [lanes] fp32,
-///   codes [lanes / 16][groups / 2][16],
+///   codes [lanes / 16][groups * 8] in the order of scan_code_byte,
 /// with lanes rounded up to 16 and groups a multiple of 8.
 class ResidualCodes {
  public:

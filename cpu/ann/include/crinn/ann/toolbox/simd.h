@@ -13,11 +13,15 @@
 #endif
 
 /// Which instruction set the kernels are compiled for; decided by -march, once for a binary.
-/// CRINN_SIMD_AVX512: F, BW, DQ, VL and VNNI (Ice Lake, Zen 4 and later); CRINN_SIMD_AVX2: AVX2,
-/// FMA and F16C (Haswell, Zen 1 and later); neither: plain C++.
+/// CRINN_SIMD_AVX512: F, BW, DQ, VL and VNNI (Cascade Lake, Zen 4 and later), with CRINN_SIMD_VBMI
+/// VBMI too (Ice Lake, Zen 4); CRINN_SIMD_AVX2: AVX2, FMA and F16C (Haswell, Zen 1 and later);
+/// neither: plain C++.
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
     defined(__AVX512VL__) && defined(__AVX512VNNI__)
 #define CRINN_SIMD_AVX512 1
+#if defined(__AVX512VBMI__)
+#define CRINN_SIMD_VBMI 1
+#endif
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define CRINN_SIMD_AVX2 1
 #endif
