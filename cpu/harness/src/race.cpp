@@ -63,20 +63,17 @@ class Instance {
   }
 
   std::optional<RaceFailure> run() {
-    std::vector<std::size_t> order(std::max(sides_[0].points.size(), sides_[1].points.size()));
-    std::iota(order.begin(), order.end(), 0);
+    const std::size_t shared = std::min(sides_[0].points.size(), sides_[1].points.size());
     for (int block = 0; block < 2 || sides_[0].cpu_seconds + sides_[1].cpu_seconds < budget();
          ++block) {
-      rng_.shuffle(order);
-      for (const std::size_t point : order) {
-        if (auto failure = race_point(point)) return failure;
-        if (options_.check_repeats && rng_.below(6) == 0) {
-          if (auto failure = repeat(point)) return failure;
+      for (const Turn& turn : shuffled_turns()) {
+        if (auto failure = race_points(turn)) return failure;
+        if (options_.check_repeats && shared > 0 && rng_.below(6) == 0) {
+          if (auto failure = repeat(rng_.below(shared))) return failure;
         }
       }
     }
     // Points that both sides have: each call serves both.
-    const std::size_t shared = std::min(sides_[0].points.size(), sides_[1].points.size());
     while (options_.check_repeats && shared > 0 &&
            sides_[kCandidate].repeat_ratios.size() < kMinRepeats) {
       if (auto failure = repeat(rng_.below(shared))) return failure;
@@ -136,9 +133,32 @@ class Instance {
     return RaceFailure{side == kCandidate, failure};
   }
 
-  PointState* state(int side, std::size_t point) {
-    auto& points = sides_[static_cast<std::size_t>(side)].points;
-    return point < points.size() ? &points[point] : nullptr;
+  /// The point that each side races at.
+  using Turn = std::array<std::size_t, 2>;
+
+  /// Every point of both sides once, in random pairs: what one side does costs the other its
+  /// caches, so that always the same pairs would charge a point for its opponent. The side with
+  /// fewer points repeats some, for nobody runs without an opponent.
+  std::vector<Turn> shuffled_turns() {
+    std::vector<Turn> turns(std::max(sides_[0].points.size(), sides_[1].points.size()));
+    for (const std::size_t side : {0, 1}) {
+      const std::size_t count = sides_[side].points.size();
+      std::vector<std::size_t> order;
+      while (order.size() < turns.size()) {
+        std::vector<std::size_t> more(count);
+        std::iota(more.begin(), more.end(), 0);
+        rng_.shuffle(more);
+        more.resize(std::min(count, turns.size() - order.size()));
+        order.insert(order.end(), more.begin(), more.end());
+      }
+      rng_.shuffle(order);
+      for (std::size_t t = 0; t < turns.size(); ++t) turns[t][side] = order[t];
+    }
+    return turns;
+  }
+
+  PointState& state(int side, std::size_t point) {
+    return sides_[static_cast<std::size_t>(side)].points[point];
   }
 
   template <class Queries>
@@ -155,51 +175,53 @@ class Instance {
 
   double budget() const { return options_.cpu_seconds / options_.instances; }
 
-  // Both sides get the same queries: as many as fill a slice of the side between the two, and never
-  // so few that a slow candidate's points would be measured by the baseline's wake-ups.
-  int64_t slice_queries(std::size_t point) {
-    double log_estimate = 0;
-    int sides = 0;
-    for (int side : {kBaseline, kCandidate}) {
-      if (const PointState* s = state(side, point)) {
-        log_estimate += std::log(std::max(s->estimate, 1e-8));
-        ++sides;
-      }
-    }
-    const double estimate = std::exp(log_estimate / std::max(sides, 1));
-    const double jitter = 0.8 + 0.4 * rng_.uniform();
-    return std::clamp<int64_t>(std::llround(options_.slice_seconds / estimate * jitter),
-                               kFewestQueries, Runner::kMaxBatch);
+  /// As many queries as fill a slice, and never so few that wake-ups are what is measured.
+  int64_t slice_queries(double seconds_per_query, double jitter) const {
+    return std::clamp<int64_t>(
+        std::llround(options_.slice_seconds / std::max(seconds_per_query, 1e-8) * jitter),
+        kFewestQueries, Runner::kMaxBatch);
   }
 
-  std::optional<RaceFailure> race_point(std::size_t point) {
+  double jitter() { return 0.8 + 0.4 * rng_.uniform(); }
+
+  std::optional<RaceFailure> race_points(const Turn& turn) {
     const double wall = std::chrono::duration<double>(Clock::now() - start_).count();
     if (wall > kWallOverBudget * budget() + kWallSlackSeconds) {
       return fail(kCandidate, {Outcome::kTimedOut,
                                fmt::format("race: {:.0f} s of wall time for {:.1f} s of racing",
                                            wall, budget())});
     }
-    const int64_t count = slice_queries(point);
-    const std::vector<int64_t> first = deck_.deal(count), second = deck_.deal(count);
+    // Both run for the same time, the faster one through more of the same queries. A side's caches
+    // suffer for as long as the other one runs: with equal numbers of queries, a side that was
+    // given one dear point more made the other 3 % slower at all of its points.
+    const double length = jitter();
+    std::array<int64_t, 2> counts{};
+    for (int side : {kBaseline, kCandidate}) {
+      const auto s = static_cast<std::size_t>(side);
+      counts[s] = slice_queries(state(side, turn[s]).estimate, length);
+    }
+    const int64_t most = std::max(counts[0], counts[1]);
+    const std::vector<int64_t> first = deck_.deal(most), second = deck_.deal(most);
     const int a = rng_.below(2) == 0 ? kBaseline : kCandidate;
     const int b = 1 - a;
     const std::array<std::pair<int, const std::vector<int64_t>*>, 4> schedule{
         {{a, &first}, {b, &first}, {b, &second}, {a, &second}}};
-    for (const auto& [side, queries] : schedule) {
-      PointState* at = state(side, point);
-      if (at == nullptr) continue;
-      const auto warm = batch(side, deck_.deal(std::max<int64_t>(1, count / 3)), *at);
-      if (!warm) return fail(side, warm.error());
-      auto timed = batch(side, *queries, *at);
-      if (!timed) return fail(side, timed.error());
+    for (const auto& [side, dealt] : schedule) {
+      PointState& at = state(side, turn[static_cast<std::size_t>(side)]);
+      const int64_t count =
+          std::min(counts[static_cast<std::size_t>(side)], static_cast<int64_t>(dealt->size()));
       Slice slice;
-      slice.queries = *queries;
+      slice.queries.assign(dealt->begin(), dealt->begin() + count);
+      const auto warm = batch(side, deck_.deal(std::max<int64_t>(1, count / 3)), at);
+      if (!warm) return fail(side, warm.error());
+      auto timed = batch(side, slice.queries, at);
+      if (!timed) return fail(side, timed.error());
       slice.result = std::move(*timed);
       slice.disturbed =
           slice.result.wall_seconds > kWallOverCpu * slice.result.cpu_seconds + kWakeUpSeconds;
-      const double now = slice.result.cpu_seconds / static_cast<double>(queries->size());
-      at->estimate = 0.8 * at->estimate + 0.2 * now;
-      at->slices.push_back(std::move(slice));
+      const double now = slice.result.cpu_seconds / static_cast<double>(count);
+      at.estimate = 0.8 * at.estimate + 0.2 * now;
+      at.slices.push_back(std::move(slice));
     }
     return std::nullopt;
   }
@@ -228,15 +250,15 @@ class Instance {
 
   // A new batch twice in a row: the answers must be the same, and the second not much faster.
   std::optional<RaceFailure> repeat(std::size_t point) {
-    const std::vector<float> queries = new_vectors(slice_queries(point));
+    const std::vector<float> queries = new_vectors(slice_queries(
+        std::sqrt(state(kBaseline, point).estimate * state(kCandidate, point).estimate), jitter()));
     for (int side : {kBaseline, kCandidate}) {
-      PointState* at = state(side, point);
-      if (at == nullptr) continue;
-      const auto once = batch(side, queries, *at);
+      PointState& at = state(side, point);
+      const auto once = batch(side, queries, at);
       if (!once) return fail(side, once.error());
-      const auto again = batch(side, queries, *at);
+      const auto again = batch(side, queries, at);
       if (!again) return fail(side, again.error());
-      if (once->ids != again->ids) return not_reproducible(side, at->ef);
+      if (once->ids != again->ids) return not_reproducible(side, at.ef);
       sides_[static_cast<std::size_t>(side)].repeat_ratios.push_back(
           once->cpu_seconds / std::max(again->cpu_seconds, 1e-9));
     }
@@ -266,7 +288,7 @@ class Instance {
   std::vector<std::size_t> points_in_band() {
     std::vector<std::size_t> inside, all;
     for (std::size_t p = 0; p < std::min(sides_[0].points.size(), sides_[1].points.size()); ++p) {
-      const double recall = summarize(*state(kCandidate, p), scene_).recall;
+      const double recall = summarize(state(kCandidate, p), scene_).recall;
       all.push_back(p);
       if (recall > options_.band_low - kBesideBand && recall < options_.band_high + kBesideBand) {
         inside.push_back(p);
@@ -290,7 +312,7 @@ class Instance {
       const std::vector<int64_t> queries(at_share(g), at_share(g + 1));
       const std::vector<int64_t> warm_up = deck_.deal(kFewestQueries);
       for (int side : {kBaseline, kCandidate}) {
-        PointState& at = *state(side, points[g]);
+        PointState& at = state(side, points[g]);
         const RacePoint timed = summarize(at, scene_);
         const auto warm = batch(side, warm_up, at);
         if (!warm) return fail(side, warm.error());

@@ -11,7 +11,7 @@ namespace crinn::harness {
 struct RaceOptions {
   int instances = 2;
   double cpu_seconds = 6;        ///< both sides, all instances
-  double slice_seconds = 0.003;  ///< target of one timed slice
+  double slice_seconds = 0.005;  ///< target of one timed slice
   int core = -1;
   uint64_t seed = 0;
   double prepare_deadline_seconds = 600;

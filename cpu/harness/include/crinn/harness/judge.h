@@ -39,7 +39,7 @@ struct JudgeOptions {
   int min_points = 8;            ///< points of each curve inside the sweep band
   int instances = 2;             ///< fresh process pairs
   double race_seconds = 6;       ///< CPU time budget of one race, both sides, all instances
-  double slice_seconds = 0.003;  ///< target length of one timed slice
+  double slice_seconds = 0.005;  ///< target length of one timed slice
   double build_time_cap = 3, memory_cap = 3;  ///< multiples of the baseline's
   bool keep_answers = false;  ///< hand out every query's ids and latency (RacePoint::ids)
   double top_recall = 0.99;   ///< must be reachable at some ef where the baseline reaches it
