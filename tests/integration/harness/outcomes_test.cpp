@@ -300,6 +300,20 @@ TEST(Judge, BuildsWithSeveralThreads) {
   EXPECT_EQ(m.outcome, Outcome::kValid) << summary(m);
 }
 
+TEST(Judge, RacesNeitherSideAlone) {
+  const Measurement m = run(changed(Role::kSearch, "out.clear();", "out.clear(); ef *= 30;"));
+  ASSERT_EQ(m.outcome, Outcome::kValid) << summary(m);
+  const auto slices = [](const std::vector<RacePoint>& points) {
+    int64_t sum = 0;
+    for (const RacePoint& point : points) sum += point.slices;
+    return sum;
+  };
+  for (const RaceInstance& instance : m.instances) {
+    ASSERT_NE(instance.baseline.size(), instance.candidate.size()) << "the test shows nothing";
+    EXPECT_EQ(slices(instance.baseline), slices(instance.candidate));
+  }
+}
+
 TEST(Judge, ChargesWorkThatTheTimedSlicesDoNotShow) {
   JudgeOptions with = options();
   with.race_seconds = 12;  // slices enough for the robust mean to leave some out
