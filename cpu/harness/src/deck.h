@@ -26,6 +26,7 @@ class Deck {
     next_ = 0;
     return kept;
   }
+  int64_t size() const { return static_cast<int64_t>(cards_.size()); }
   /// At most as many as there are.
   std::vector<int64_t> deal(int64_t count) {
     count = std::min<int64_t>(count, static_cast<int64_t>(cards_.size()));

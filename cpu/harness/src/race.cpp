@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "crinn/ann/normalize.h"
+#include "crinn/base/error.h"
 #include "crinn/base/rng.h"
 #include "crinn/harness/curve.h"
 #include "deck.h"
@@ -195,31 +196,41 @@ class Instance {
     // suffer for as long as the other one runs: with equal numbers of queries, a side that was
     // given one dear point more made the other 3 % slower at all of its points.
     const double length = jitter();
-    std::array<int64_t, 2> counts{};
-    for (int side : {kBaseline, kCandidate}) {
-      const auto s = static_cast<std::size_t>(side);
-      counts[s] = slice_queries(state(side, turn[s]).estimate, length);
+    std::array<int64_t, 2> counts{}, warm_ups{};
+    for (std::size_t side : {0, 1}) {
+      counts[side] = slice_queries(sides_[side].points[turn[side]].estimate, length);
     }
-    const int64_t most = std::max(counts[0], counts[1]);
-    const std::vector<int64_t> first = deck_.deal(most), second = deck_.deal(most);
-    const int a = rng_.below(2) == 0 ? kBaseline : kCandidate;
-    const int b = 1 - a;
-    const std::array<std::pair<int, const std::vector<int64_t>*>, 4> schedule{
-        {{a, &first}, {b, &first}, {b, &second}, {a, &second}}};
-    for (const auto& [side, dealt] : schedule) {
-      PointState& at = state(side, turn[static_cast<std::size_t>(side)]);
-      const int64_t count =
-          std::min(counts[static_cast<std::size_t>(side)], static_cast<int64_t>(dealt->size()));
+    // Nobody meets a query twice in a turn: what is dealt at once is different.
+    const int64_t room = deck_.size() * 3 / 10, most = std::max(counts[0], counts[1]);
+    for (std::size_t side : {0, 1}) {
+      if (most > room) counts[side] = std::max<int64_t>(1, counts[side] * room / most);
+      warm_ups[side] = std::max<int64_t>(1, counts[side] / 3);
+    }
+    const int64_t longest = std::max(counts[0], counts[1]);
+    const auto needed = static_cast<std::size_t>(2 * (longest + warm_ups[0] + warm_ups[1]));
+    std::vector<int64_t> dealt;
+    while (dealt.size() < needed) {  // more than once from a handful of queries alone
+      const auto more = deck_.deal(static_cast<int64_t>(needed - dealt.size()));
+      dealt.insert(dealt.end(), more.begin(), more.end());
+    }
+    const std::size_t a = rng_.below(2), b = 1 - a;
+    auto next_warm_up = dealt.begin() + 2 * longest;
+    for (const auto& [side, first] :
+         {std::pair{a, int64_t{0}}, {b, int64_t{0}}, {b, longest}, {a, longest}}) {
+      const int s = static_cast<int>(side);
+      PointState& at = sides_[side].points[turn[side]];
+      const std::vector<int64_t> warm_up(next_warm_up, next_warm_up + warm_ups[side]);
+      next_warm_up += warm_ups[side];
+      const auto warm = batch(s, warm_up, at);
+      if (!warm) return fail(s, warm.error());
       Slice slice;
-      slice.queries.assign(dealt->begin(), dealt->begin() + count);
-      const auto warm = batch(side, deck_.deal(std::max<int64_t>(1, count / 3)), at);
-      if (!warm) return fail(side, warm.error());
-      auto timed = batch(side, slice.queries, at);
-      if (!timed) return fail(side, timed.error());
+      slice.queries.assign(dealt.begin() + first, dealt.begin() + first + counts[side]);
+      auto timed = batch(s, slice.queries, at);
+      if (!timed) return fail(s, timed.error());
       slice.result = std::move(*timed);
       slice.disturbed =
           slice.result.wall_seconds > kWallOverCpu * slice.result.cpu_seconds + kWakeUpSeconds;
-      const double now = slice.result.cpu_seconds / static_cast<double>(count);
+      const double now = slice.result.cpu_seconds / static_cast<double>(counts[side]);
       at.estimate = 0.8 * at.estimate + 0.2 * now;
       at.slices.push_back(std::move(slice));
     }
@@ -359,6 +370,9 @@ class Instance {
 tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate,
                                            const Scene& scene, const RaceOptions& options) {
   RaceResult result;
+  if (baseline.points.empty() || candidate.points.empty()) {
+    throw Error(ErrorCategory::kUsage, "race: a side without points");
+  }
   Rng rng(mix_seed(options.seed, 0x4ACE));
   int64_t slices = 0, disturbed = 0;
   for (int i = 0; i < options.instances; ++i) {

@@ -41,9 +41,10 @@ struct RaceFailure {
   Failure failure;
 };
 
-/// Races the two sides: fresh processes per instance; blocks of points in random order; within a
-/// point slices A B B A (or B A A B) on the same fresh queries, each after an untimed batch. CPU
-/// time is the worker's, read here. Recall is that of the timed results.
+/// Races the two sides: fresh processes per instance; points of both in random pairs; within a pair
+/// slices A B B A (or B A A B) of the same length in time, the slower side on the first of the
+/// other one's fresh queries, each after an untimed batch. CPU time is the worker's, read here.
+/// Recall is that of the timed results.
 tl::expected<RaceResult, RaceFailure> race(RaceSide baseline, RaceSide candidate,
                                            const Scene& scene, const RaceOptions& options);
 

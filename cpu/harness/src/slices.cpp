@@ -56,18 +56,19 @@ RacePoint summarize(const PointState& at, const Scene& scene) {
     usable.push_back(&slice);
     seconds.push_back(cost(slice));
   }
-  // Recall is that of the very slices whose time counts: effort spent on the others buys nothing.
-  double queries = 0, found = 0, distances = 0;
+  // Recall is that of the very slices whose time counts, each with the same weight as its time:
+  // effort spent on others, or on long ones, buys nothing.
+  double found = 0, distances = 0;
   const std::vector<std::size_t> counted = middle(seconds);
   for (const std::size_t i : counted) {
     const Slice& slice = *usable[i];
     const auto count = static_cast<double>(slice.queries.size());
-    found += recall(scene, slice.queries, slice.result) * count;
-    distances += static_cast<double>(slice.result.distances);
-    queries += count;
+    found += recall(scene, slice.queries, slice.result);
+    distances += static_cast<double>(slice.result.distances) / count;
   }
-  point.recall = found / queries;
-  point.distances_per_query = distances / queries;
+  const auto slices = static_cast<double>(counted.size());
+  point.recall = found / slices;
+  point.distances_per_query = distances / slices;
   point.seconds_per_query = mean_of(seconds, counted);
   std::vector<float> latency = at.latency;
   std::sort(latency.begin(), latency.end());

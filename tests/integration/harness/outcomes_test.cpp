@@ -310,7 +310,8 @@ TEST(Judge, RacesNeitherSideAlone) {
   };
   for (const RaceInstance& instance : m.instances) {
     ASSERT_NE(instance.baseline.size(), instance.candidate.size()) << "the test shows nothing";
-    EXPECT_EQ(slices(instance.baseline), slices(instance.candidate));
+    // The candidate's one point met the baseline's every one. (A gap may drop some of those.)
+    EXPECT_GE(slices(instance.candidate), slices(instance.baseline));
   }
 }
 

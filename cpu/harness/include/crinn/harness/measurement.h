@@ -56,7 +56,7 @@ struct RacePoint {
   std::vector<float> latency_us = {};  ///< [queries], wall
 };
 
-/// The same queries, interleaved, one pair of processes.
+/// Queries of one deck, interleaved, one pair of processes.
 struct RaceInstance {
   std::vector<RacePoint> baseline, candidate;
 };

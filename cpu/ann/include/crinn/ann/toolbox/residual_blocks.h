@@ -24,7 +24,8 @@ class ResidualBlocks {
   ResidualBlocks(MatrixView<const float> base, Metric metric, const Partitions& partitions,
                  const CodeParams& params)
       : codes_(base, metric, {partitions.places().data(), partitions.blocks(), kLanes},
-               partitions.centres(), lists_of_blocks(partitions), kBits, params) {}
+               partitions.centres(), lists_of_blocks(partitions), kBits, params),
+        blocks_(partitions.blocks()) {}
 
   Query make_query() const { return codes_.make_query(); }
   void prepare(const float* q, Query& query) const { codes_.prepare(q, query); }
@@ -32,7 +33,7 @@ class ResidualBlocks {
   /// estimates [kLanes]: the distances to the ids of the block, whose list's centre is at
   /// `distance`; +infinity where there is none.
   void score(const Query& query, int64_t block, float distance, float* estimates) const {
-    prefetch_record(codes_.record(block + 1), codes_.record_bytes_);  // blocks are read in order
+    if (block + 1 < blocks_) prefetch(block + 1);  // a list's blocks are read in order
     detail::score_residuals(codes_, query, block, distance, estimates);
   }
   void prefetch(int64_t block) const {
@@ -53,6 +54,7 @@ class ResidualBlocks {
   }
 
   detail::ResidualCodes codes_;
+  int64_t blocks_;
 };
 
 }  // namespace crinn::ann

@@ -23,6 +23,14 @@ struct ResidualQuery {
 
 namespace detail {
 
+// Codes are packed by the library and read by these headers: where the two were compiled for
+// instruction sets with other layouts, a program does not link.
+#if defined(CRINN_SIMD_VBMI)
+inline namespace codes_of_lanes {
+#else
+inline namespace codes_of_pairs {
+#endif
+
 /// The part that does not depend on the number of bits at compile time. A record is
 ///   ids [lanes] int32, constant [lanes] fp32, factor [lanes] fp32,
 ///   codes [lanes / 16][groups * 8] in the order of scan_code_byte,
@@ -60,6 +68,8 @@ class ResidualCodes {
   void pack(const Point& from, const Point& to, int64_t lane, float* residual,
             uint8_t* record) const;
 };
+
+}  // namespace codes_of_*
 
 /// What an entry of a table stands for besides the query: keeps it positive.
 inline constexpr int kScanBias = 124;

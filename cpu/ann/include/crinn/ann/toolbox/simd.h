@@ -28,7 +28,9 @@
 
 namespace crinn::ann {
 
-#if defined(CRINN_SIMD_AVX512)
+#if defined(CRINN_SIMD_VBMI)
+inline constexpr const char* kSimdTarget = "avx512 with vbmi";
+#elif defined(CRINN_SIMD_AVX512)
 inline constexpr const char* kSimdTarget = "avx512";
 #elif defined(CRINN_SIMD_AVX2)
 inline constexpr const char* kSimdTarget = "avx2";
