@@ -68,7 +68,7 @@ class Instance {
     for (int block = 0; block < 2 || sides_[0].cpu_seconds + sides_[1].cpu_seconds < budget();
          ++block) {
       for (const Turn& turn : shuffled_turns()) {
-        if (auto failure = race_points(turn)) return failure;
+        if (auto failure = race_turn(turn)) return failure;
         if (options_.check_repeats && shared > 0 && rng_.below(6) == 0) {
           if (auto failure = repeat(rng_.below(shared))) return failure;
         }
@@ -177,15 +177,15 @@ class Instance {
   double budget() const { return options_.cpu_seconds / options_.instances; }
 
   /// As many queries as fill a slice, and never so few that wake-ups are what is measured.
-  int64_t slice_queries(double seconds_per_query, double jitter) const {
+  int64_t slice_queries(double seconds_per_query, double length) const {
     return std::clamp<int64_t>(
-        std::llround(options_.slice_seconds / std::max(seconds_per_query, 1e-8) * jitter),
+        std::llround(options_.slice_seconds / std::max(seconds_per_query, 1e-8) * length),
         kFewestQueries, Runner::kMaxBatch);
   }
 
   double jitter() { return 0.8 + 0.4 * rng_.uniform(); }
 
-  std::optional<RaceFailure> race_points(const Turn& turn) {
+  std::optional<RaceFailure> race_turn(const Turn& turn) {
     const double wall = std::chrono::duration<double>(Clock::now() - start_).count();
     if (wall > kWallOverBudget * budget() + kWallSlackSeconds) {
       return fail(kCandidate, {Outcome::kTimedOut,

@@ -6,8 +6,8 @@
 #include "crinn/ann/toolbox/simd.h"
 
 /// Sums of table look-ups over 4-bit codes, 16 vectors at a time: one shuffle looks up 32 or 64
-/// codes (FastScan: Andre, Kermarrec, Le Scouarnec, VLDB 2015). On machines
-/// without VNNI several times the dimensions a cycle of integer products; with VBMI as well more.
+/// codes (FastScan: Andre, Kermarrec, Le Scouarnec, VLDB 2015). On machines without VNNI several
+/// times the dimensions a cycle of integer products.
 namespace crinn::ann {
 
 /// Groups of codes come eight at a time: 64 bytes of codes, 128 bytes of table.
