@@ -65,6 +65,10 @@ int allow(scmp_filter_ctx filter, const int (&calls)[N]) {
   return failed;
 }
 
+int refuse_quietly(scmp_filter_ctx filter, int call) {
+  return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0);
+}
+
 // Talking to the judge, and the runtime's last words to the null device.
 int allow_talking(scmp_filter_ctx filter) {
   return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1,
@@ -114,6 +118,10 @@ const char* SystemCallFilters::prepare(int threads, int32_t* report) {
                              SCMP_A3(SCMP_CMP_MASKED_EQ, kAnonymous, kAnonymous));
   failed |= seccomp_rule_add(computing_, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                              SCMP_A2(SCMP_CMP_MASKED_EQ, kExec, 0));
+  // Huge arrays ask for the policy and, refused, let the first touch place their pages: the race's
+  // worker is pinned, so they lie on its node.
+  failed |= refuse_quietly(loading_, SCMP_SYS(get_mempolicy)) |
+            refuse_quietly(computing_, SCMP_SYS(get_mempolicy));
   if (threads > 1) failed |= allow_threads(loading_) | allow_threads(computing_);
   return failed == 0 ? nullptr : "seccomp_rule_add";
 }

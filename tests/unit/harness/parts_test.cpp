@@ -6,8 +6,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <set>
 
+#include "../base/memory_nodes.h"
 #include "crinn/ann/exact_distance.h"
 #include "crinn/base/files.h"
 #include "deck.h"
@@ -15,6 +17,7 @@
 #include "scene.h"
 #include "shared_memory.h"
 #include "slices.h"
+#include "stand.h"
 #include "sweep.h"
 
 namespace crinn::harness {
@@ -130,6 +133,29 @@ TEST(Scene, GivesUnitVectorsUnderCosine) {
   const auto* zero = reinterpret_cast<const float*>(scene.base().data()) + 2 * scene.to_secret()[1];
   EXPECT_FLOAT_EQ(zero[0], std::sqrt(0.5f));
   EXPECT_FLOAT_EQ(zero[1], -std::sqrt(0.5f));
+}
+
+TEST(Stand, PutsTheBaseIntoTheMemoryNextToTheRacingCore) {
+  const std::map<int, int> cores = test::core_of_each_node();
+  if (cores.size() < 2) GTEST_SKIP() << "this machine has one memory node";
+  const int64_t n = 4000, d = 256;
+  const std::vector<float> base(static_cast<std::size_t>(n * d), 1.0f);
+  const std::vector<double> kth{0};
+  Workload workload;
+  workload.base = {base.data(), n, d};
+  workload.queries = {base.data(), 1, d};
+  workload.kth_distance = kth;
+  const TemporaryFolder folder;
+  JudgeOptions options;
+  options.work_folder = folder.path();
+  for (const auto& [node, core] : cores) {
+    Stand stand(options, workload, core, 0);
+    stand.use_seed(1);
+    const SharedMemory& memory = stand.scene().base();
+    for (int64_t at = 0; at < memory.bytes(); at += 4096) {
+      ASSERT_EQ(test::node_of(memory.data() + at), node) << "byte " << at;
+    }
+  }
 }
 
 TEST(SharedMemory, CannotBeWrittenOnceSealed) {

@@ -10,14 +10,15 @@
 namespace crinn {
 
 namespace detail {
-/// Zeroed anonymous memory, 2 MiB aligned and advised to use huge pages when it is that large.
-/// Throws std::bad_alloc.
+/// Zeroed anonymous memory; when it has 2 MiB or more, aligned to them, advised to use huge pages,
+/// and on the memory node (NUMA) of the calling thread. Throws std::bad_alloc.
 void* map_huge(std::size_t bytes);
 void unmap_huge(void* data, std::size_t bytes) noexcept;
 }  // namespace detail
 
 /// An owned, zero-initialised, move-only array in huge pages where the system grants them.
-/// Aligned to 64 bytes at least.
+/// Aligned to 64 bytes at least. From 2 MiB on it prefers the memory node of the thread that makes
+/// it, whichever threads fill it, unless that thread has a memory policy of its own (numactl).
 template <class T>
 class HugeArray {
   static_assert(std::is_trivially_copyable_v<T>);
