@@ -100,11 +100,12 @@ double recall_at(const SavedIndex& index, const Sample& sample, int k, int ef, i
 
 std::unique_ptr<SavedIndex> build_index(std::string_view system, MatrixView<const float> base,
                                         ann::Metric metric, const ann::IndexParams& params,
-                                        int threads) {
+                                        int threads, const ann::BuildProgress& progress) {
   auto index =
       first_of_systems([&]<class Index>(std::string_view name) -> std::unique_ptr<SavedIndex> {
         if (name != system) return nullptr;
-        return std::make_unique<Saved<Index>>(name, Index::build(base, metric, params, threads));
+        return std::make_unique<Saved<Index>>(
+            name, Index::build(base, metric, params, threads, progress));
       });
   if (!index) {
     throw Error(ErrorCategory::kUsage,

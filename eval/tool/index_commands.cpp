@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "crinn/ann/normalize.h"
 #include "crinn/base/error.h"
@@ -58,6 +59,19 @@ GroundTruth with_distances(const SavedIndex& index, const Matrix& queries,
 
 }  // namespace
 
+// With a line of progress for each thing that the build does in turn.
+std::unique_ptr<SavedIndex> build_index_watched(const std::string& system, const Dataset& dataset,
+                                                const ann::IndexParams& params, int threads) {
+  std::optional<Progress> line;
+  int64_t before = 0;
+  const ann::BuildProgress progress = [&](int64_t done, int64_t total) {
+    if (!line || done < before) line.emplace("graph of the " + system, total);
+    before = done;
+    line->update(done);
+  };
+  return build_index(system, dataset.base.view(), dataset.metric, params, threads, progress);
+}
+
 int run_build(int argc, char** argv) {
   std::string dataset_name, metric, system = "champion";
   std::filesystem::path out;
@@ -86,7 +100,7 @@ int run_build(int argc, char** argv) {
   check_writable(out, false);
   const Dataset dataset = load_base(dataset_name, metric);
   const auto start = Clock::now();
-  const auto index = build_index(system, dataset.base.view(), dataset.metric, params, threads);
+  const auto index = build_index_watched(system, dataset, params, threads);
   const double seconds = seconds_since(start);
   {
     const DeferInterrupt whole;

@@ -78,6 +78,27 @@ TEST(NnDescent, ListsDoNotDependOnTheNumberOfThreads) {
   }
 }
 
+TEST(NeighborLists, SayHowFarTheyAre) {
+  const int64_t n = 1000;
+  const std::vector<float> rows = random_rows(n, 3);
+  const auto between = [&](int32_t a, int32_t b) {
+    return l2(rows.data() + a * 3, rows.data() + b * 3, 3);
+  };
+  std::vector<int64_t> done;
+  int64_t total = 0;
+  const BuildProgress progress = [&](int64_t at, int64_t of) {
+    done.push_back(at);
+    total = of;
+  };
+  const NnDescent rounds(n, {.k = 8, .iterations = 2, .progress = &progress}, between);
+  EXPECT_EQ(done, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(total, 2);
+  done.clear();
+  const ExactLists exact(n, 8, 2, between, &progress);  // four tiles: three rounds
+  EXPECT_EQ(done, (std::vector<int64_t>{1, 2, 3}));
+  EXPECT_EQ(total, 3);
+}
+
 TEST(ExactLists, AreThoseOfASortAtAnySizeAndNumberOfThreads) {
   for (const int64_t n : {1, 2, 3, 9, 255, 256, 257, 511, 600, 1025}) {
     std::vector<float> rows = random_rows(n, 3);

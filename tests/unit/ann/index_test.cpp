@@ -6,17 +6,13 @@
 #include <fstream>
 #include <thread>
 
-#include "crinn/ann/modules/baseline/construction.h"
-#include "crinn/ann/modules/baseline/refinement.h"
-#include "crinn/ann/modules/baseline/search.h"
+#include "crinn/ann/indexes.h"
 #include "crinn/base/files.h"
 #include "crinn/base/hash.h"
 #include "sets.h"
 
 namespace crinn::ann {
 namespace {
-
-using BaselineIndex = Index<baseline::Construction, baseline::Search, baseline::Refinement>;
 
 std::vector<int32_t> search_all(const BaselineIndex& index, const test::Rows& queries, int k,
                                 int ef, int threads = 1) {
@@ -54,6 +50,34 @@ class SmallFile : public testing::Test {
   std::filesystem::path path_ = folder_.path() / "small.crinn";
   std::string content_;
 };
+
+template <class SomeIndex>
+void expect_progress_to_the_end() {
+  const test::Rows base = test::make_rows(3000, 8, Metric::kL2, 3);
+  std::vector<int64_t> done, total;
+  const std::thread::id builder = std::this_thread::get_id();
+  SomeIndex::build(base.view(), Metric::kL2, {.degree = 8}, 2, [&](int64_t at, int64_t of) {
+    EXPECT_EQ(std::this_thread::get_id(), builder);
+    done.push_back(at);
+    total.push_back(of);
+  });
+  ASSERT_GT(done.size(), 20u);  // batches are a twentieth of what is there
+  for (std::size_t i = 1; i < done.size(); ++i) {
+    EXPECT_LE(done[i], total[i]);
+    if (total[i] == total[i - 1]) {
+      EXPECT_GT(done[i], done[i - 1]);
+    } else {  // the next thing begins when the one before is done
+      EXPECT_EQ(done[i - 1], total[i - 1]);
+    }
+  }
+  EXPECT_EQ(done.back(), 3000);
+  EXPECT_EQ(total.back(), 3000);
+}
+
+TEST(Index, SaysHowFarItsBuildIs) {
+  expect_progress_to_the_end<BaselineIndex>();
+  expect_progress_to_the_end<ChampionIndex>();
+}
 
 TEST(Index, RoundTripGivesTheSameAnswersAndTheSameFile) {
   const TemporaryFolder folder;

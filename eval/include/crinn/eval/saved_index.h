@@ -29,10 +29,10 @@ class SavedIndex {
 };
 
 /// Builds the system's index on `base` [n, d]. Throws Error (usage) on an unknown system and on
-/// what ann::Index::build refuses.
+/// what ann::Index::build refuses. `progress` is told how far the graph is.
 std::unique_ptr<SavedIndex> build_index(std::string_view system, MatrixView<const float> base,
                                         ann::Metric metric, const ann::IndexParams& params,
-                                        int threads);
+                                        int threads, const ann::BuildProgress& progress = {});
 
 /// Reads an index of any of the systems. Throws Error (data) that names the file and the field.
 std::unique_ptr<SavedIndex> open_index(const std::filesystem::path& path, int threads);

@@ -39,15 +39,16 @@ class Index {
   };
 
   /// Copies `base` [n, d] (raw vectors), builds the graph and prepares the search. Throws Error
-  /// (usage) on an empty base, parameters out of range and values that are not finite.
+  /// (usage) on an empty base, parameters out of range and values that are not finite. `progress`
+  /// is told how far the graph is.
   static Index build(MatrixView<const float> base, Metric metric, const IndexParams& params = {},
-                     int threads = 1) {
+                     int threads = 1, const BuildProgress& progress = {}) {
     auto data = std::make_unique<IndexData>(copy_base(base, metric, params));
     data->construction = detail::type_name<C>();
     data->search = detail::type_name<S>();
     data->refinement = detail::type_name<R>();
-    data->graph = C::build(
-        {data->base(), metric, params.degree, params.ef_construction, params.seed, threads});
+    data->graph = C::build({data->base(), metric, params.degree, params.ef_construction,
+                            params.seed, threads, &progress});
     return Index(std::move(data), threads);
   }
 

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -16,14 +17,23 @@
 /// library's algorithms, containers and numerics.
 namespace crinn::ann {
 
+/// Told how far a build is: `done` of `total` nodes or steps of what it does just now. A build may
+/// do several things in turn, each from its start. Called by the thread that builds.
+using BuildProgress = std::function<void(int64_t done, int64_t total)>;
+
 /// What a construction module is given. Everything in it is borrowed for the time of the call.
 struct BuildInput {
   MatrixView<const float> base;  ///< [n, d] row-major, n >= 1; unit rows under kCosine
   Metric metric = Metric::kL2;
-  int degree = 32;            ///< R: an upper bound of every node's degree
-  int ef_construction = 200;  ///< effort of the build
-  uint64_t seed = 0;          ///< same seed, same graph, at any number of threads
-  int threads = 1;            ///< 1 inside the judge
+  int degree = 32;                          ///< R: an upper bound of every node's degree
+  int ef_construction = 200;                ///< effort of the build
+  uint64_t seed = 0;                        ///< same seed, same graph, at any number of threads
+  int threads = 1;                          ///< 1 inside the judge
+  const BuildProgress* progress = nullptr;  ///< nullptr: nobody watches
+
+  void report(int64_t done, int64_t total) const {
+    if (progress != nullptr && *progress) (*progress)(done, total);
+  }
 };
 
 /// Adjacency [n, degree] int32, rows padded at their end with -1. Row numbers, neighbours and

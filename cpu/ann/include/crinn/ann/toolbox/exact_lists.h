@@ -19,7 +19,8 @@ class ExactLists {
  public:
   /// between(a, b) is the distance of two nodes; it is called with a < b and holds for both.
   template <class Distance>
-  ExactLists(int64_t n, int k, int threads, Distance&& between)
+  ExactLists(int64_t n, int k, int threads, Distance&& between,
+             const BuildProgress* progress = nullptr)
       : n_(n),
         k_(static_cast<int>(std::min<int64_t>(k, n - 1))),
         lists_(static_cast<std::size_t>(n * k_), Candidate{std::numeric_limits<float>::infinity(),
@@ -40,6 +41,7 @@ class ExactLists {
           compare(std::min(a, b), std::max(a, b), between);
         }
       });
+      if (progress) (*progress)(round + 1, players - 1);
     }
   }
 

@@ -19,6 +19,7 @@ struct NnDescentParams {
   int iterations = 8;  ///< at most; stops when fewer than 1 in 1,000 places change
   uint64_t seed = 0;
   int threads = 1;
+  const BuildProgress* progress = nullptr;  ///< in rounds, of which not all may be needed
 };
 
 /// Approximate k-NN lists by NN-descent (Dong, Charikar, Li 2011): a neighbour of a neighbour is
@@ -37,6 +38,7 @@ class NnDescent {
     for (int round = 0; k_ > 0 && round < params.iterations; ++round) {
       gather(params, round);
       if (join(params, between) * 1000 < n_ * k_) break;
+      if (params.progress) (*params.progress)(round + 1, params.iterations);
     }
   }
 

@@ -33,7 +33,8 @@ struct Construction {
   static constexpr int kMaxLevel = 12, kRepairBeam = 32;
 
   explicit Construction(const BuildInput& input)
-      : n_(input.base.rows),
+      : input_(input),
+        n_(input.base.rows),
         beam_(std::max(input.ef_construction, 1)),
         threads_(input.threads),
         layers_(plan_layers(input)),
@@ -109,6 +110,7 @@ struct Construction {
       }
       add_edges(graph, edges, reverse, codes_, threads_);
       inserted += batch;
+      input_.report(inserted, graph.n);
     }
   }
 
@@ -152,6 +154,7 @@ struct Construction {
     return graph;
   }
 
+  BuildInput input_;
   int64_t n_;
   int beam_, threads_;
   std::vector<int32_t> order_;  ///< order_[place] is an id; places are in order of insertion
