@@ -263,7 +263,9 @@ class Instance {
   std::optional<RaceFailure> repeat(std::size_t point) {
     const std::vector<float> queries = new_vectors(slice_queries(
         std::sqrt(state(kBaseline, point).estimate * state(kCandidate, point).estimate), jitter()));
-    for (int side : {kBaseline, kCandidate}) {
+    // Who comes last finds its data in the caches in the next turn.
+    const int first = static_cast<int>(rng_.below(2));
+    for (int side : {first, 1 - first}) {
       PointState& at = state(side, point);
       const auto once = batch(side, queries, at);
       if (!once) return fail(side, once.error());
