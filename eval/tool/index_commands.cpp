@@ -57,20 +57,21 @@ GroundTruth with_distances(const SavedIndex& index, const Matrix& queries,
   return answers;
 }
 
-}  // namespace
-
 // With a line of progress for each thing that the build does in turn.
 std::unique_ptr<SavedIndex> build_index_watched(const std::string& system, const Dataset& dataset,
                                                 const ann::IndexParams& params, int threads) {
   std::optional<Progress> line;
-  int64_t before = 0;
+  int64_t before = 0, of = 0;
   const ann::BuildProgress progress = [&](int64_t done, int64_t total) {
-    if (!line || done < before) line.emplace("graph of the " + system, total);
+    if (!line || done < before || total != of) line.emplace("graph of the " + system, total);
     before = done;
+    of = total;
     line->update(done);
   };
   return build_index(system, dataset.base.view(), dataset.metric, params, threads, progress);
 }
+
+}  // namespace
 
 int run_build(int argc, char** argv) {
   std::string dataset_name, metric, system = "champion";

@@ -64,6 +64,15 @@ std::vector<Attack> at_a_query() {
       query("MovesThePagesOfTheBase", "#include <sys/syscall.h>\n#include <unistd.h>",
             "syscall(SYS_mbind, input_.base.data, 4096, 0, nullptr, 0, 2);", kCrashed,
             "forbidden system call mbind"),
+      // What a large array of the toolbox asks for, too: refused, and nothing else happens.
+      query("AsksForItsMemoryPolicy",
+            "#include <sys/syscall.h>\n#include <unistd.h>\n#include <cerrno>\n"
+            "#include \"crinn/ann/toolbox/parallel.h\"",
+            "int mode = 0; "
+            "const long asked = syscall(SYS_get_mempolicy, &mode, nullptr, 0ul, nullptr, 0ul); "
+            "if (asked != -1 || errno != EPERM) _exit(9); HugeArray<char> large(4 << 20); "
+            "large[0] = 1;",
+            kValid, ""),
       query("CatchesItsOwnSignal", "#include <signal.h>", "::signal(SIGSYS, SIG_IGN);", kCrashed,
             "forbidden system call rt_sigaction"),
       query("WritesTheBase", "", "const_cast<float*>(input_.base.data)[0] = 0; ", kCrashed,

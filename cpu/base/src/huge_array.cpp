@@ -31,13 +31,14 @@ void* map_anonymous(std::size_t bytes) {
 void prefer_node_of_this_thread(void* data, std::size_t bytes) {
   int policy = MPOL_DEFAULT;
   if (syscall(SYS_get_mempolicy, &policy, nullptr, 0ul, nullptr, 0ul) != 0) return;
-  if (policy != MPOL_DEFAULT && policy != MPOL_LOCAL) return;
+  if (policy != MPOL_DEFAULT) return;
   unsigned core = 0, node = 0;
   if (getcpu(&core, &node) != 0 || node >= kMaxNodes) return;
   std::array<unsigned long, kMaxNodes / kNodesPerWord> nodes{};
   nodes[node / kNodesPerWord] = 1ul << (node % kNodesPerWord);
   // The kernel reads one bit less than it is told.
-  syscall(SYS_mbind, data, bytes, MPOL_PREFERRED, nodes.data(), kMaxNodes + 1, 0u);
+  const unsigned long mode = MPOL_PREFERRED, flags = 0;
+  syscall(SYS_mbind, data, bytes, mode, nodes.data(), kMaxNodes + 1, flags);
 }
 
 }  // namespace

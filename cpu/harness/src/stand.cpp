@@ -60,8 +60,9 @@ Stand::Stand(const JudgeOptions& options, const Workload& workload, int core,
 void Stand::use_seed(uint64_t seed) {
   if (scene_ && scene_->seed() == seed) return;
   placed_.clear();
-  scene_.reset();                     // first give its memory back
-  const PinnedThread there({core_});  // the base lies in the memory next to the racing core
+  scene_.reset();  // first give its memory back
+  // Who touches it first decides on which memory node it lies: next to the racing core.
+  const PinnedThread on_racing_core({core_});
   scene_.emplace(workload_, seed);
 }
 
@@ -79,7 +80,7 @@ Expected<std::shared_ptr<PlacedGraph>> Stand::graph_of(const Compiled& construct
     graph = rename_graph(*built, scene_->from_secret());
     save_graph(*graph, path);
   }
-  const PinnedThread there({core_});
+  const PinnedThread on_racing_core({core_});
   auto result = std::make_shared<PlacedGraph>();
   result->bytes = graph->bytes();
   result->build_seconds = graph->build_seconds;

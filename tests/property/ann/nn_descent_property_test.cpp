@@ -97,6 +97,9 @@ TEST(NeighborLists, SayHowFarTheyAre) {
   const ExactLists exact(n, 8, 2, between, &progress);  // four tiles: three rounds
   EXPECT_EQ(done, (std::vector<int64_t>{1, 2, 3}));
   EXPECT_EQ(total, 3);
+  const BuildProgress nobody;
+  EXPECT_NO_THROW(NnDescent(n, {.k = 8, .iterations = 1, .progress = &nobody}, between));
+  EXPECT_NO_THROW(ExactLists(n, 8, 2, between, &nobody));
 }
 
 TEST(ExactLists, AreThoseOfASortAtAnySizeAndNumberOfThreads) {

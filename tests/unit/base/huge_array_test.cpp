@@ -105,7 +105,8 @@ TEST(HugeArray, FollowsAMemoryPolicyThatItsThreadHas) {
         pin_to_core(core);
         std::array<unsigned long, 16> nodes{};
         nodes[static_cast<std::size_t>(node / 64)] = 1ul << (node % 64);
-        if (syscall(SYS_set_mempolicy, MPOL_BIND, nodes.data(), 1025ul) != 0) {
+        if (syscall(SYS_set_mempolicy, static_cast<unsigned long>(MPOL_BIND), nodes.data(),
+                    1025ul) != 0) {
           refused = errno;
           return;
         }
@@ -119,6 +120,22 @@ TEST(HugeArray, FollowsAMemoryPolicyThatItsThreadHas) {
       EXPECT_EQ(lies_on, node);
     }
   }
+}
+
+TEST(HugeArray, LeavesAThreadThatChoseLocalMemoryToTheFirstTouch) {
+  int refused = 0;
+  Policy of_the_array;
+  std::jthread([&refused, &of_the_array] {
+    const unsigned long local = MPOL_LOCAL;
+    if (syscall(SYS_set_mempolicy, local, nullptr, 0ul) != 0) {
+      refused = errno;
+      return;
+    }
+    const HugeArray<char> array(kSeveralHugePages);
+    if (!get_policy(array.data(), of_the_array)) refused = errno;
+  }).join();
+  if (refused != 0) GTEST_SKIP() << "memory policies: " << std::strerror(refused);
+  EXPECT_EQ(of_the_array.mode, MPOL_DEFAULT) << "it has one of its own";
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ namespace crinn::test {
 /// The memory node where the page at `address` lies; -1 where the kernel does not say.
 inline int node_of(const void* address) {
   int node = -1;
-  syscall(SYS_get_mempolicy, &node, nullptr, 0ul, address, MPOL_F_NODE | MPOL_F_ADDR);
+  const unsigned long flags = MPOL_F_NODE | MPOL_F_ADDR;
+  syscall(SYS_get_mempolicy, &node, nullptr, 0ul, address, flags);
   return node;
 }
 
@@ -25,6 +26,7 @@ inline std::map<int, int> core_of_each_node() {
   std::map<int, int> cores;
   std::jthread([&cores] {
     cpu_set_t allowed;
+    CPU_ZERO(&allowed);
     sched_getaffinity(0, sizeof allowed, &allowed);
     for (int core = 0; core < CPU_SETSIZE; ++core) {
       unsigned at = 0, node = 0;

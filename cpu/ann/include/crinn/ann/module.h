@@ -17,9 +17,15 @@
 /// library's algorithms, containers and numerics.
 namespace crinn::ann {
 
-/// Told how far a build is: `done` of `total` nodes or steps of what it does just now. A build may
-/// do several things in turn, each from its start. Called by the thread that builds.
+/// Told how far a build is: `done` of `total` nodes or steps of what it does just now. A build does
+/// several things in turn: another total, or a smaller `done`, begins the next one. Called by the
+/// thread that builds.
 using BuildProgress = std::function<void(int64_t done, int64_t total)>;
+
+/// Tells `progress`, if anybody watches.
+inline void report(const BuildProgress* progress, int64_t done, int64_t total) {
+  if (progress != nullptr && *progress) (*progress)(done, total);
+}
 
 /// What a construction module is given. Everything in it is borrowed for the time of the call.
 struct BuildInput {
@@ -29,11 +35,7 @@ struct BuildInput {
   int ef_construction = 200;                ///< effort of the build
   uint64_t seed = 0;                        ///< same seed, same graph, at any number of threads
   int threads = 1;                          ///< 1 inside the judge
-  const BuildProgress* progress = nullptr;  ///< nullptr: nobody watches
-
-  void report(int64_t done, int64_t total) const {
-    if (progress != nullptr && *progress) (*progress)(done, total);
-  }
+  const BuildProgress* progress = nullptr;  ///< see report()
 };
 
 /// Adjacency [n, degree] int32, rows padded at their end with -1. Row numbers, neighbours and

@@ -11,14 +11,15 @@ namespace crinn {
 
 namespace detail {
 /// Zeroed anonymous memory; when it has 2 MiB or more, aligned to them, advised to use huge pages,
-/// and on the memory node (NUMA) of the calling thread. Throws std::bad_alloc.
+/// and preferably on the memory node (NUMA) of the calling thread. Throws std::bad_alloc.
 void* map_huge(std::size_t bytes);
 void unmap_huge(void* data, std::size_t bytes) noexcept;
 }  // namespace detail
 
 /// An owned, zero-initialised, move-only array in huge pages where the system grants them.
 /// Aligned to 64 bytes at least. From 2 MiB on it prefers the memory node of the thread that makes
-/// it, whichever threads fill it, unless that thread has a memory policy of its own (numactl).
+/// it, whichever threads fill it, and the kernel's NUMA balancing leaves it there. A memory policy
+/// that the thread has (numactl) goes first.
 template <class T>
 class HugeArray {
   static_assert(std::is_trivially_copyable_v<T>);

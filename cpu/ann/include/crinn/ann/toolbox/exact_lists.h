@@ -18,6 +18,7 @@ namespace crinn::ann {
 class ExactLists {
  public:
   /// between(a, b) is the distance of two nodes; it is called with a < b and holds for both.
+  /// `progress` is told in rounds of tiles.
   template <class Distance>
   ExactLists(int64_t n, int k, int threads, Distance&& between,
              const BuildProgress* progress = nullptr)
@@ -41,7 +42,7 @@ class ExactLists {
           compare(std::min(a, b), std::max(a, b), between);
         }
       });
-      if (progress) (*progress)(round + 1, players - 1);
+      report(progress, round + 1, players - 1);
     }
   }
 

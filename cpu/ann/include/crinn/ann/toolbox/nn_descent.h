@@ -38,7 +38,7 @@ class NnDescent {
     for (int round = 0; k_ > 0 && round < params.iterations; ++round) {
       gather(params, round);
       if (join(params, between) * 1000 < n_ * k_) break;
-      if (params.progress) (*params.progress)(round + 1, params.iterations);
+      report(params.progress, round + 1, params.iterations);
     }
   }
 

@@ -33,10 +33,10 @@ struct Construction {
   static constexpr int kMaxLevel = 12, kRepairBeam = 32;
 
   explicit Construction(const BuildInput& input)
-      : input_(input),
-        n_(input.base.rows),
+      : n_(input.base.rows),
         beam_(std::max(input.ef_construction, 1)),
         threads_(input.threads),
+        progress_(input.progress),
         layers_(plan_layers(input)),
         codes_(input.base, input.metric, order_, input.threads) {
     for (int i = 0; i < std::max(threads_, 1); ++i) scratch_.emplace_back(n_);
@@ -110,7 +110,7 @@ struct Construction {
       }
       add_edges(graph, edges, reverse, codes_, threads_);
       inserted += batch;
-      input_.report(inserted, graph.n);
+      report(progress_, inserted, graph.n);
     }
   }
 
@@ -154,9 +154,9 @@ struct Construction {
     return graph;
   }
 
-  BuildInput input_;
   int64_t n_;
   int beam_, threads_;
+  const BuildProgress* progress_;
   std::vector<int32_t> order_;  ///< order_[place] is an id; places are in order of insertion
   std::vector<Graph> layers_;
   PairwiseCodes codes_;

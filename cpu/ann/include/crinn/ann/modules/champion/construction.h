@@ -154,7 +154,7 @@ class Builder {
         std::copy_n(row, graph_.degree, graph_.row(ids[i]));
       }
       link_back(ids, rule);
-      input_.report(begin, n_);
+      report(input_.progress, begin, n_);
     }
   }
 
