@@ -2,7 +2,6 @@
 #include "crinn/base/huge_array.h"
 
 #include <linux/mempolicy.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,7 +32,7 @@ void prefer_node_of_this_thread(void* data, std::size_t bytes) {
   if (syscall(SYS_get_mempolicy, &policy, nullptr, 0ul, nullptr, 0ul) != 0) return;
   if (policy != MPOL_DEFAULT) return;
   unsigned core = 0, node = 0;
-  if (getcpu(&core, &node) != 0 || node >= kMaxNodes) return;
+  if (syscall(SYS_getcpu, &core, &node, nullptr) != 0 || node >= kMaxNodes) return;
   std::array<unsigned long, kMaxNodes / kNodesPerWord> nodes{};
   nodes[node / kNodesPerWord] = 1ul << (node % kNodesPerWord);
   // The kernel reads one bit less than it is told.

@@ -65,8 +65,9 @@ int allow(scmp_filter_ctx filter, const int (&calls)[N]) {
   return failed;
 }
 
-int refuse_quietly(scmp_filter_ctx filter, int call) {
-  return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), call, 0);
+// The caller gets the error and goes on.
+int refuse(scmp_filter_ctx filter, int call, uint16_t error) {
+  return seccomp_rule_add(filter, SCMP_ACT_ERRNO(error), call, 0);
 }
 
 // Talking to the judge, and the runtime's last words to the null device.
@@ -81,8 +82,7 @@ int allow_talking(scmp_filter_ctx filter) {
 
 int allow_threads(scmp_filter_ctx filter) {
   // clone3 hides its flags from a filter: the C library falls back to clone.
-  return allow(filter, kThreads) |
-         seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) |
+  return allow(filter, kThreads) | refuse(filter, SCMP_SYS(clone3), ENOSYS) |
          seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1,
                           SCMP_A0(SCMP_CMP_EQ, kSetIdSignal)) |
          seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
@@ -120,8 +120,8 @@ const char* SystemCallFilters::prepare(int threads, int32_t* report) {
                              SCMP_A2(SCMP_CMP_MASKED_EQ, kExec, 0));
   // Huge arrays ask for the policy and, refused, let the first touch place their pages: the race's
   // worker is pinned, so they lie on its node.
-  failed |= refuse_quietly(loading_, SCMP_SYS(get_mempolicy)) |
-            refuse_quietly(computing_, SCMP_SYS(get_mempolicy));
+  failed |= refuse(loading_, SCMP_SYS(get_mempolicy), EPERM) |
+            refuse(computing_, SCMP_SYS(get_mempolicy), EPERM);
   if (threads > 1) failed |= allow_threads(loading_) | allow_threads(computing_);
   return failed == 0 ? nullptr : "seccomp_rule_add";
 }

@@ -32,7 +32,8 @@ inline std::map<int, int> core_of_each_node() {
       unsigned at = 0, node = 0;
       if (!CPU_ISSET(core, &allowed)) continue;
       pin_to_core(core);
-      if (getcpu(&at, &node) == 0) cores.emplace(static_cast<int>(node), core);
+      if (syscall(SYS_getcpu, &at, &node, nullptr) == 0)
+        cores.emplace(static_cast<int>(node), core);
     }
   }).join();
   return cores;
